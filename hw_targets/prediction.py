@@ -194,7 +194,8 @@ def _tile(steps: Sequence[Step], config: ArrayConfig, ahead: _Ahead | None) -> T
     found = TileCycles()
     first = steps[0]
     assert isinstance(first, KernelWork)
-    moving = _array(config).moving
+    array = _array(config)
+    moving = array.moving
     _move(found, ahead, config.tile_beats(first.features) + STORING)
     for before, step in zip((None, *steps), steps, strict=False):
         if isinstance(step, RowWork):
@@ -204,7 +205,7 @@ def _tile(steps: Sequence[Step], config: ArrayConfig, ahead: _Ahead | None) -> T
             continue
         if before is not None:
             _move(found, ahead, before.rows + moving)
-        _run(found, ahead, step, config)
+        _run(found, ahead, step, config, array.latency)
     # A tile's results leave while the next one runs.
     last = config.tile_beats(steps[-1].rows)
     found.moving += max(0.0, last + moving - found.total)
@@ -217,9 +218,15 @@ def _move(found: TileCycles, ahead: _Ahead | None, cycles: int) -> None:
         ahead.wait(cycles)
 
 
-def _run(found: TileCycles, ahead: _Ahead | None, step: KernelWork, config: ArrayConfig) -> None:
-    """Elements run, until the last result is there."""
-    post, latency = step.rows * config.post_cycles + POLLING, _array(config).latency
+def _run(
+    found: TileCycles,
+    ahead: _Ahead | None,
+    step: KernelWork,
+    config: ArrayConfig,
+    latency: int,
+) -> None:
+    """Elements run, until the last result is there, so many cycles behind their last word."""
+    post = step.rows * config.post_cycles + POLLING
     if ahead:
         beats = step.beats(config)
         found.beats += beats
@@ -261,7 +268,7 @@ class Turns:
             pause = max(pause, DROPPED)
         # Nothing comes while memory still owes something of the program before.
         ahead.wait(comes - pause)
-        _run(found, ahead, step, config)
+        _run(found, ahead, step, config, _array(config).latency)
         return found
 
 

@@ -26,7 +26,7 @@ from daqkf.hw_targets.machine import (
     RAM_STYLES,
 )
 from daqkf.hw_targets.memory import Channels, MemoryTiming, load_channels
-from daqkf.hw_targets.prediction import Step, TileCycles, program_beats, tile_cycles_of
+from daqkf.hw_targets.prediction import KernelWork, Step, TileCycles, program_beats, tile_cycles_of
 from daqkf.hw_targets.streams import is_coded, row_bits
 from daqkf.planning.plan import CAUSES, Pace, Plan
 from daqkf.planning.workload import Program, Workload
@@ -188,7 +188,7 @@ class _Search:
             if best is not None and self._least(shape, self._wanted(shape.lanes)) > best[0][0]:
                 continue
             for config, engines in self._engines(shape):
-                if best is not None and self._least(shape, engines.number) > best[0][0]:
+                if best is not None and self._least(shape, engines.number, config) > best[0][0]:
                     continue
                 found = self._plan(config, engines)
                 key = self._key(found)
@@ -211,18 +211,20 @@ class _Search:
         """How many engines of so many lanes have something to do."""
         return -(-self.tokens // lanes)
 
-    def _least(self, shape: "_Shape", engines: int) -> float:
+    def _least(self, shape: "_Shape", engines: int, config: ArrayConfig | None = None) -> float:
         """Cycles that a plan takes at least: those of the elements, the post and the row unit, and
         those in which activations arrive; or those in which the memory moves activations and
-        results."""
+        results, and streams if there is a config of the engines."""
         if self.objective == LATENCY:
             engines = tiles = 1
         else:
             tiles = -(-self.tokens // (engines * shape.lanes))
         cycles = self.work.tile_cycles(shape.pes, shape.lanes // shape.post_lanes)
         cycles += shape.row_cycles(self.work) + self.work.least_cycles
-        moved = engines * shape.lanes * self.work.row_bytes
-        cycles = max(cycles, moved * self.clock / self.memory.bandwidth)
+        moved = shape.lanes * self.work.row_bytes
+        if config is not None:
+            moved += self._timing(config).stream_bytes
+        cycles = max(cycles, engines * moved * self.clock / self.memory.bandwidth)
         # Times are compared in three digits.
         return 0.99 * tiles * cycles
 
@@ -485,8 +487,20 @@ class _Timing:
     known: dict[tuple[int, int], Pace] = field(default_factory=dict[tuple[int, int], Pace])
 
     @cached_property
-    def _steps(self) -> list[list[Step]]:
-        return [program.steps(self.config) for program in self.search.work.programs]
+    def _steps(self) -> Sequence[Sequence[Step]]:
+        work = self.search.work
+        if self.config not in work.steps:
+            work.steps[self.config] = [program.steps(self.config) for program in work.programs]
+        return work.steps[self.config]
+
+    @cached_property
+    def stream_bytes(self) -> float:
+        """That an engine reads for a tile of all programs."""
+        config = self.config
+        if not config.memory_bits:
+            return 0.0
+        kernels = (step for steps in self._steps for step in steps if isinstance(step, KernelWork))
+        return self._port_bytes(sum(step.beats(config) for step in kernels))
 
     @cached_property
     def _loads(self) -> list[int]:
@@ -533,9 +547,12 @@ class _Timing:
 
     def _bytes(self, program: Program, tile: TileCycles) -> float:
         """Bytes that an engine moves for a tile."""
-        config = self.config
-        streams = tile.beats * config.memory_ports * config.memory_bits / 8
-        return streams + (program.features + program.outputs) * config.lanes
+        rows = (program.features + program.outputs) * self.config.lanes
+        return self._port_bytes(tile.beats) + rows
+
+    def _port_bytes(self, beats: int) -> float:
+        """Of so many beats of each memory port."""
+        return beats * self.config.memory_ports * self.config.memory_bits / 8
 
     def _tile(
         self, program: Program, steps: Sequence[Step], engines: int, timing: MemoryTiming | None

@@ -180,6 +180,10 @@ class Workload:
     config: ArrayConfig
     engines: dict[Any, Sequence[ArrayConfig]] = field(default_factory=dict[Any, Any], repr=False)
     """Engines for it that a search has made, by what they were made of."""
+    steps: dict[ArrayConfig, Sequence[Sequence[Step]]] = field(
+        default_factory=dict[ArrayConfig, Sequence[Sequence[Step]]], repr=False
+    )
+    """What engines do for a tile of each program, once a search has asked."""
 
     @classmethod
     def of(cls, network: CompiledNetwork | Design) -> "Workload":
