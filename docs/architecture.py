@@ -24,7 +24,7 @@ FLOORS = ("hw_targets", "dialects", "passes", "lowering", "python/daqkf")
 
 ORDERED = {
     "lowering": ("hdl", "rtl", "image", "conversions"),
-    "python/daqkf": ("support", "runtime", "synthesis", "compiler", "studies", "cli"),
+    "python/daqkf": ("support", "runtime", "drivers", "synthesis", "compiler", "studies", "cli"),
 }
 """Rooms within a floor that stand in an order of their own."""
 

@@ -12,8 +12,18 @@ from daqkf.hw_targets.descriptors import (
     JobFlags,
     QueueError,
 )
+from daqkf.hw_targets.fields import IMAGE_WORD_BITS
+from daqkf.hw_targets.image_format import IMAGE_MAGIC, IMAGE_VERSION, Header
 from daqkf.hw_targets.status import LoadError, Phase
-from daqkf.lowering.rtl.registers import ADDRESS_BITS, REGISTER_BITS, REGISTERS, Field, Register
+from daqkf.hw_targets.words import ADDRESS_BITS as MEMORY_ADDRESS_BITS
+from daqkf.lowering.rtl.registers import (
+    ADDRESS_BITS,
+    MAP_VERSION,
+    REGISTER_BITS,
+    REGISTERS,
+    Field,
+    Register,
+)
 
 _LICENCE = (
     "Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.",
@@ -22,7 +32,12 @@ _LICENCE = (
 _GENERATED = "Made by daqkf-translate from lowering/rtl/registers.py; not to be edited."
 _ENUMS = {"STATUS_PHASE": Phase, "STATUS_ERROR": LoadError, "QUEUE_STATUS_ERROR": QueueError}
 """What fields can say."""
-_DESCRIPTOR = "a job of a queue: where its fields are, in bytes; addresses have 64 bits, others 32"
+_DESCRIPTOR = (
+    "a job of a queue: where its fields are, in bytes (addresses have 64 bits, others 32), and "
+    "their bits"
+)
+_EXPECTED = "the constants of the systems that this map is for"
+_IMAGE = "the header of a program image: where its words are, in bytes"
 
 
 def c_header() -> str:
@@ -41,8 +56,9 @@ def c_header() -> str:
     for field, enum in _ENUMS.items():
         lines += ["", f"// {field}"]
         lines += [f"#define DAQKF_{name} {value}u" for name, value in _members(field, enum)]
-    lines += ["", f"// {_DESCRIPTOR}"]
-    lines += [f"#define DAQKF_{name} {value}u" for name, value in _descriptor()]
+    for title, names in _formats():
+        lines += ["", f"// {title}"]
+        lines += [f"#define DAQKF_{name} {value}u" for name, value in names]
     return "\n".join([*lines, "", "#endif", ""])
 
 
@@ -61,8 +77,9 @@ def python_constants() -> str:
     for field, enum in _ENUMS.items():
         lines += ["", f"# {field}"]
         lines += [f"{name} = {value}" for name, value in _members(field, enum)]
-    lines += ["", f"# {_DESCRIPTOR}"]
-    lines += [f"{name} = {value}" for name, value in _descriptor()]
+    for title, names in _formats():
+        lines += ["", f"# {title}"]
+        lines += [f"{name} = {value}" for name, value in names]
     return "\n".join([*lines, ""])
 
 
@@ -115,11 +132,31 @@ def _members(
         yield f"{field}_{member.name}", member.value
 
 
+def _formats() -> Iterable[tuple[str, Iterable[tuple[str, int | str]]]]:
+    """What a driver has to know besides the registers, under a line that says what it is."""
+    yield _EXPECTED, _expected()
+    yield _DESCRIPTOR, _descriptor()
+    yield _IMAGE, _image()
+
+
+def _expected() -> Iterable[tuple[str, int | str]]:
+    yield "ID_MAGIC_EXPECTED", f"{IMAGE_MAGIC:#x}"
+    yield "VERSION_MAP_EXPECTED", MAP_VERSION
+    yield "VERSION_IMAGE_EXPECTED", IMAGE_VERSION
+
+
+def _image() -> Iterable[tuple[str, int]]:
+    for word in Header:
+        yield f"IMAGE_{word.name}_OFFSET", word.value * IMAGE_WORD_BITS // 8
+
+
 def _descriptor() -> Iterable[tuple[str, int]]:
+    yield "MEMORY_ADDRESS_BITS", MEMORY_ADDRESS_BITS
     yield "DESCRIPTOR_BYTES", DESCRIPTOR_BYTES
     for field, low in DESCRIPTOR.offsets.items():
         if field not in RESERVED:
             yield f"DESCRIPTOR_{field.upper()}_OFFSET", low // 8
+            yield f"DESCRIPTOR_{field.upper()}_BITS", DESCRIPTOR.widths[field]
     for flag in JobFlags:
         yield f"DESCRIPTOR_FLAGS_{flag.name}", flag.value
 

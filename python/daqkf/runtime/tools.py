@@ -98,10 +98,29 @@ def cxx_compiler() -> list[str]:
     Raises:
         ToolNotFoundError: there is none.
     """
-    for name in (os.environ.get("CXX", ""), "c++", "g++", "clang++"):
+    return _compiler(
+        "CXX",
+        ("c++", "g++", "clang++"),
+        "a C++ compiler is missing, which simulation needs: install g++ or clang, or set CXX",
+    )
+
+
+def c_compiler() -> list[str]:
+    """The command of the C compiler: `CC`, or the first of cc, gcc and clang on the PATH.
+
+    Raises:
+        ToolNotFoundError: there is none.
+    """
+    return _compiler(
+        "CC",
+        ("cc", "gcc", "clang"),
+        "a C compiler is missing, which drivers in C need: install gcc or clang, or set CC",
+    )
+
+
+def _compiler(variable: str, names: tuple[str, ...], absent: str) -> list[str]:
+    for name in (os.environ.get(variable, ""), *names):
         program, *arguments = shlex.split(name) or [""]
         if path := shutil.which(program):
             return [path, *arguments]
-    raise ToolNotFoundError(
-        "a C++ compiler is missing, which simulation needs: install g++ or clang, or set CXX"
-    )
+    raise ToolNotFoundError(absent)
