@@ -13,7 +13,7 @@ last words that have the fewest items are emptied first, and pairs are tried in 
 Since the order matters, each column is solved with several, and keeps its best solution.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -39,13 +39,18 @@ _NONE = 1 << 20
 """A level above all others."""
 
 
-def fill(levels: NDArray[np.int8], items: int, max_shift: int) -> Items:
+def fill(
+    levels: NDArray[np.int8], items: int, max_shift: int, order: NDArray[np.integer] | None = None
+) -> Items:
     """The items of levels [K, N] in words of so many, some weights as two.
 
-    For words of `shared_words`, with steps of 1, 2, 4 … 2^max_shift levels.
+    For words of `shared_words`, with steps of 1, 2, 4 … 2^max_shift levels. With an `order` [N], the
+    items' columns are in this order; so what costs were counted for is not solved again.
     """
-    found = _solved(levels, items, max_shift)
-    return _apply(Items.of(levels), found.moves)
+    moves = _solved(levels, items, max_shift).moves
+    if order is not None:
+        levels, moves = levels[:, order], replace(moves, column=np.argsort(order)[moves.column])
+    return _apply(Items.of(levels), moves)
 
 
 def fill_words(levels: NDArray[np.int8], items: int, max_shift: int) -> Ints:

@@ -168,15 +168,20 @@ def shared_stream(
     max_shift: int,
     items: int,
     index_bits: int = 0,
-    closing: NDArray[np.bool] | None = None,
+    shares: Sequence[NDArray[np.integer]] | None = None,
 ) -> Stream:
     """Lay out levels int8 [K, N] as words of `shared_words`, channel after channel.
 
-    The stream of a PE ends behind each channel that is `closing`, by default behind the last one.
+    The stream of a PE ends behind the last channel of each share; there is one of all, by default.
     """
     columns = int(levels.shape[1])
-    closes = np.arange(columns) == columns - 1 if closing is None else closing
-    found = Items.of(levels) if index_bits else fill(levels, items, max_shift)
+    shares = [np.arange(columns)] if shares is None else shares
+    order = np.concatenate(shares)
+    closes = np.isin(np.arange(columns), np.cumsum([len(share) for share in shares]) - 1)
+    if index_bits:
+        found = Items.of(levels[:, order])
+    else:
+        found = fill(levels, items, max_shift, order)
     groups = group(found, columns)
     placing = place(groups, items, index_bits) if index_bits else place_freely(groups, items)
     words = _shared_lengths(groups, placing.words, max_shift)
@@ -255,14 +260,11 @@ class RunningSumCoding(Coding):
         self, levels: Levels, shares: Sequence[NDArray[np.integer]], machine: Machine
     ) -> list[Stream]:
         # Columns know nothing of one another, and all at once take a fraction of the time.
-        every = levels[:, np.concatenate(shares)]
         if machine.shared_words:
-            ends = np.cumsum([len(share) for share in shares]) - 1
-            closing = np.isin(np.arange(int(every.shape[1])), ends)
             shape = machine.max_shift, machine.items, machine.index_bits
-            whole = shared_stream(every, *shape, closing)
+            whole = shared_stream(levels, *shape, shares)
         else:
-            whole = self.stream(every, machine)
+            whole = self.stream(levels[:, np.concatenate(shares)], machine)
         return whole.cut([len(share) for share in shares])
 
 
