@@ -1,0 +1,94 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""A LiteX SoC for the simulator: processor, LiteDRAM with a model of an SDRAM, console and engine."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import litedram.modules
+from litedram.phy.model import SDRAMPHYModel
+from litex.build.generic_platform import Pins, Subsignal
+from litex.build.io import CRG
+from litex.build.sim import SimPlatform
+from litex.gen import LiteXModule
+from litex.soc.integration.soc_core import SoCCore
+from litex.soc.interconnect.csr import CSRStorage
+from migen import Record, Signal
+
+from daqkf.boards.engine import add_engine
+from daqkf.hw_targets.config import ArrayConfig
+
+CLOCK = 50e6
+"""Hz: of the ULX3S' SDRAM, as LiteX's target for this board has it."""
+
+_SDRAM, _BITS = "MT48LC16M16", 16
+
+_PINS = (
+    ("sys_clk", 0, Pins(1)),
+    (
+        *("serial", 0),
+        *(Subsignal(f"source_{name}", Pins(bits)) for name, bits in (("valid", 1), ("data", 8))),
+        *(Subsignal(f"sink_{name}", Pins(bits)) for name, bits in (("valid", 1), ("data", 8))),
+        *(Subsignal(f"{name}_ready", Pins(1)) for name in ("source", "sink")),
+    ),
+    ("finish", 0, Subsignal("valid", Pins(1)), Subsignal("code", Pins(8))),
+)
+
+
+class _Finish(LiteXModule):
+    """A register that ends the simulation: what is written is the exit code."""
+
+    def __init__(self, pads: Record):
+        self.code = CSRStorage(8)
+        valid = Signal()
+        self.sync += valid.eq(self.code.re)
+        self.comb += [pads.valid.eq(valid), pads.code.eq(self.code.storage)]
+
+
+class SimulatedSoC(SoCCore):
+    """A SoC as on a ULX3S, with the model of its SDRAM.
+
+    Args:
+        config: of the engine's array.
+        rtl: a folder with the SystemVerilog of its system.
+        rom: the words of the firmware; none for a SoC of which only the addresses are wanted.
+        content: what the SDRAM has from the start on.
+        cpu: LiteX's variant of VexRiscv.
+    """
+
+    def __init__(
+        self,
+        config: ArrayConfig,
+        rtl: Path,
+        rom: Sequence[int] = (),
+        content: bytes = b"",
+        cpu: str = "standard",
+        rom_size: int = 0x8000,
+    ):
+        platform = SimPlatform("SIM", list(_PINS))
+        self.crg = CRG(platform.request("sys_clk"))
+        super().__init__(
+            platform,
+            CLOCK,
+            cpu_type="vexriscv",
+            cpu_variant=cpu,
+            integrated_rom_size=rom_size,
+            integrated_rom_init=list(rom),
+            integrated_sram_size=0x2000,
+            uart_name="sim",
+            ident="",
+            timer_uptime=False,
+        )
+        module = getattr(litedram.modules, _SDRAM)(CLOCK, "1:1")
+        words = memory_words(content)
+        self.sdrphy = SDRAMPHYModel(module, data_width=_BITS, clk_freq=CLOCK, init=words)
+        self.add_sdram("sdram", phy=self.sdrphy, module=module, l2_cache_size=0)
+        add_engine(self, config, rtl)
+        self.finish = _Finish(platform.request("finish"))
+
+
+def memory_words(content: bytes) -> list[int]:
+    """The content as the words of 32 bits that LiteDRAM's model of a memory begins with."""
+    whole = content + bytes(-len(content) % 4)
+    return [int.from_bytes(whole[at : at + 4], "little") for at in range(0, len(whole), 4)]
