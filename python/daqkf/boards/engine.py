@@ -10,7 +10,6 @@ of narrow beats before LiteDRAM sees it, so that one command follows another.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from litedram.frontend.axi import LiteDRAMAXI2Native
@@ -107,9 +106,7 @@ class Engine(LiteXModule):
 
     def count(self, ports: Sequence[axi.AXIInterface]) -> None:
         """Count what passes through these ports, of the width of LiteDRAM's."""
-        moved = [
-            channel.valid & channel.ready for port in ports for channel in (port.r, port.w)
-        ]
+        moved = [channel.valid & channel.ready for port in ports for channel in (port.r, port.w)]
         self.sync += self.beats.status.eq(self.beats.status + sum(moved))
 
 
@@ -126,13 +123,12 @@ def _signal(bus: Any, name: str) -> Any:
     return getattr(getattr(bus, channel), name.removeprefix(channel))
 
 
-def add_engine(soc: Any, config: ArrayConfig, rtl: Path) -> None:
+def add_engine(soc: Any, config: ArrayConfig) -> None:
     """Put an engine into a SoC that has LiteDRAM.
 
     Args:
         soc: a `SoCCore` with `sdram`, which is not finalized.
         config: of the engine's array.
-        rtl: a folder with the SystemVerilog of the system.
 
     Raises:
         DaqkfError: the array has no queue, or its port does not go with this memory.
@@ -167,5 +163,3 @@ def add_engine(soc: Any, config: ArrayConfig, rtl: Path) -> None:
         soc.add_module(f"{name}_narrow", _Narrow(wide, narrow))
         soc.add_module(f"{name}_port", to_native)
     engine.count(ports)
-    for path in sorted(rtl.glob("*.sv")):
-        soc.platform.add_source(str(path))

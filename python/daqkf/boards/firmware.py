@@ -11,6 +11,7 @@ import importlib.util
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ _TARGET = (
 
 
 def headers(soc: Any) -> dict[str, str]:
-    """What C has to know of a SoC that is finalized, by file name: LiteX's headers, and the driver."""
+    """What C has to know of a SoC that is finalized, by file name: LiteX's, and the driver."""
     controller = soc.sdram.controller.settings
     origin = soc.mem_regions["csr"].origin
     return {
@@ -52,8 +53,8 @@ def headers(soc: Any) -> dict[str, str]:
     }
 
 
-def compile_firmware(soc: Any) -> list[int]:
-    """The words of the ROM of a SoC that is finalized.
+def compile_firmware(soc: Any, known: Mapping[str, str]) -> list[int]:
+    """The words of the ROM of a SoC that is finalized, with its `headers`.
 
     Raises:
         DaqkfError: the compiler refuses the firmware, or the ROM is too small for it.
@@ -66,7 +67,7 @@ def compile_firmware(soc: Any) -> list[int]:
     with tempfile.TemporaryDirectory(prefix="daqkf-") as name:
         folder = Path(name)
         (folder / "generated").mkdir()
-        for path, text in headers(soc).items():
+        for path, text in known.items():
             (folder / path).write_text(text, encoding="utf-8")
         includes = [f"-I{folder}", f"-I{SOURCES}"]
         includes += [word for path in system for word in ("-isystem", str(path))]

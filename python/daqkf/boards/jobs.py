@@ -49,7 +49,8 @@ class Options(IntFlag):
 
 
 WORDS = (
-    *("magic", "state", "options", "fingerprint", "queue", "bytes", "descriptors", "jobs", "checks"),
+    *("magic", "state", "options", "fingerprint"),
+    *("queue", "bytes", "descriptors", "jobs", "checks"),
     *("cycles", "beats", "result"),
 )
 """The words of the page in front of the checks; the last three are written by the firmware."""

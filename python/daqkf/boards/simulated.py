@@ -1,10 +1,9 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""A LiteX SoC for the simulator: processor, LiteDRAM with a model of an SDRAM, console and engine."""
+"""A LiteX SoC for the simulator: a processor, an engine, LiteDRAM with a model of an SDRAM."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import litedram.modules
 from litedram.phy.model import SDRAMPHYModel
@@ -51,8 +50,7 @@ class SimulatedSoC(SoCCore):
 
     Args:
         config: of the engine's array.
-        rtl: a folder with the SystemVerilog of its system.
-        rom: the words of the firmware; none for a SoC of which only the addresses are wanted.
+        rom: the words of the firmware.
         content: what the SDRAM has from the start on.
         cpu: LiteX's variant of VexRiscv.
     """
@@ -60,11 +58,9 @@ class SimulatedSoC(SoCCore):
     def __init__(
         self,
         config: ArrayConfig,
-        rtl: Path,
-        rom: Sequence[int] = (),
-        content: bytes = b"",
-        cpu: str = "standard",
-        rom_size: int = 0x8000,
+        rom: Sequence[int],
+        content: bytes,
+        cpu: str,
     ):
         platform = SimPlatform("SIM", list(_PINS))
         self.crg = CRG(platform.request("sys_clk"))
@@ -73,7 +69,7 @@ class SimulatedSoC(SoCCore):
             CLOCK,
             cpu_type="vexriscv",
             cpu_variant=cpu,
-            integrated_rom_size=rom_size,
+            integrated_rom_size=0x8000,
             integrated_rom_init=list(rom),
             integrated_sram_size=0x2000,
             uart_name="sim",
@@ -84,7 +80,7 @@ class SimulatedSoC(SoCCore):
         words = memory_words(content)
         self.sdrphy = SDRAMPHYModel(module, data_width=_BITS, clk_freq=CLOCK, init=words)
         self.add_sdram("sdram", phy=self.sdrphy, module=module, l2_cache_size=0)
-        add_engine(self, config, rtl)
+        add_engine(self, config)
         self.finish = _Finish(platform.request("finish"))
 
 

@@ -1,9 +1,8 @@
 # Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-"""Run an engine inside a whole SoC in Verilator: processor, firmware, LiteDRAM, model of an SDRAM."""
+"""Run an engine inside a whole SoC in Verilator, where firmware has it run a queue."""
 
-import logging
 import re
 import subprocess
 import tempfile
@@ -11,9 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from daqkf.boards.firmware import compile_firmware
 from daqkf.boards.jobs import Options, State, with_page
-from daqkf.boards.simulated import SimulatedSoC
+from daqkf.boards.soc import CACHED, TOP, simulated_soc
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.streams import ALIGNMENT
 from daqkf.lowering.image.queue_memory import Queue
@@ -21,11 +19,9 @@ from daqkf.runtime.simulator import SimulationError, verilate
 from daqkf.runtime.system import SimulatedSystem
 
 HARNESS = Path(__file__).with_name("soc_harness.cpp")
-TOP = "daqkf_soc"
 
 _CYCLES = re.compile(r"cycles: (\d+), beats of memory: (\d+)")
 _LIMIT = 100_000_000
-_TIMED_OUT = 100
 
 
 @dataclass(frozen=True)
@@ -50,7 +46,7 @@ class SocSystem(SimulatedSystem):
     """A system whose queues also run in a simulated SoC, which has to find the same results."""
 
     rtl: Mapping[str, str] = field(default_factory=dict[str, str])
-    cpu: str = "standard"
+    cpu: str = CACHED
     options: Options = Options.NONE
     soc_runs: list[SocRun] = field(default_factory=list[SocRun])
 
@@ -70,9 +66,11 @@ class SocSystem(SimulatedSystem):
         return content
 
 
-def soc_base() -> int:
-    """Where queues begin in the memory of a SoC: behind the page of jobs."""
-    return SimulatedSoC.mem_map["main_ram"] + ALIGNMENT
+MEMORY = 0x4000_0000
+"""Where the memory of a SoC with a VexRiscv is."""
+
+QUEUES = MEMORY + ALIGNMENT
+"""Where queues begin: behind the page of jobs."""
 
 
 def run_soc(
@@ -80,38 +78,33 @@ def run_soc(
     rtl: Mapping[str, str],
     memory: bytes,
     *,
-    cpu: str = "standard",
+    cpu: str = CACHED,
     limit: int = _LIMIT,
 ) -> SocRun:
     """Run a SoC whose memory holds these bytes until its firmware ends.
 
+    Args:
+        config: of the engine's array.
+        rtl: the SystemVerilog of its system, by file name.
+        memory: see `jobs.with_page`.
+        cpu: LiteX's variant of VexRiscv.
+        limit: cycles after which it is given up.
+
     Raises:
-        SimulationError: it cannot be built, or does not end within so many cycles.
-        DaqkfError: the array has no queue, or its port does not go with the memory.
+        SimulationError: it cannot be built, or does not end.
+        DaqkfError: as `simulated_soc`.
     """
-    logging.getLogger("SoC").setLevel(logging.ERROR)
-    with tempfile.TemporaryDirectory(prefix="daqkf-") as name:
-        folder = Path(name)
-        plain = SimulatedSoC(config, folder, cpu=cpu)
-        plain.finalize()
-        soc = SimulatedSoC(config, folder, compile_firmware(plain), memory, cpu)
-        soc.finalize()
-        output = soc.platform.get_verilog(soc, name=TOP)
-        text = output.main_source
-        for path, content in output.data_files.items():
-            (folder / path).write_text(content, encoding="utf-8")
-        sources = {
-            HARNESS.name: HARNESS.read_text(encoding="utf-8"),
-            f"{TOP}.v": text,
-            **{Path(p).name: Path(p).read_text(encoding="utf-8") for p, *_ in soc.platform.sources},
-            **rtl,
-        }
-        binary = verilate(sources, TOP)
+    soc = simulated_soc(config, memory, cpu)
+    harness = {HARNESS.name: HARNESS.read_text(encoding="utf-8")}
+    binary = verilate({**harness, **soc.verilog, **rtl}, TOP)
+    with tempfile.TemporaryDirectory(prefix="daqkf-") as folder:
+        for name, text in soc.data.items():
+            Path(folder, name).write_text(text, encoding="utf-8")
         run = subprocess.run(
             [str(binary), str(limit)], cwd=folder, capture_output=True, text=True, check=False
         )
-    found = _CYCLES.search(run.stdout)
-    cycles, beats = map(int, found.groups()) if found else (0, 0)
     if run.returncode not in list(State):
         raise SimulationError(f"the SoC: {run.stderr.strip() or f'exit code {run.returncode}'}")
+    found = _CYCLES.search(run.stdout)
+    cycles, beats = map(int, found.groups()) if found else (0, 0)
     return SocRun(State(run.returncode), run.stdout, cycles, beats)

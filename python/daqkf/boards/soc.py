@@ -1,0 +1,150 @@
+# Part of DAQKF, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+"""A SoC with an engine as texts: its Verilog, its firmware in the ROM, pins, and addresses."""
+
+import importlib
+import re
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from daqkf.boards.litex_log import litex
+from daqkf.hw_targets.config import ArrayConfig
+from daqkf.support.errors import DaqkfError
+from daqkf.synthesis.devices import PLATFORMS
+
+TOP = "daqkf_soc"
+
+CLOCK = 50e6
+"""Hz: of a SoC whose clock is not named."""
+
+SMALL, CACHED = "minimal", "standard"
+"""LiteX's variants of VexRiscv: without a multiplier and caches, and with them."""
+
+_ROM, _SRAM = 0x4000, 0x1000
+"""Bytes of the memories of the firmware."""
+
+_DATES = re.compile(r"^(?://|#).*\b20\d\d-\d\d-\d\d.*\n", re.MULTILINE)
+"""Comments of LiteX that differ from day to day."""
+
+
+@dataclass(frozen=True)
+class SocSources:
+    """What a SoC consists of beside the SystemVerilog of its engine."""
+
+    verilog: Mapping[str, str]
+    """Files of Verilog, the one of the SoC last."""
+    data: Mapping[str, str]
+    """Files that its memories begin with."""
+    pins: str
+    """Constraints of pins and clocks (LPF); empty in the simulator."""
+    headers: Mapping[str, str]
+    """What its firmware was compiled with, without the sources."""
+    addresses: str
+    """Of registers and memories, as LiteX's servers read them (CSV)."""
+
+
+def simulated_soc(config: ArrayConfig, memory: bytes, cpu: str = CACHED) -> SocSources:
+    """A SoC for the simulator, as on a ULX3S; see `simulated.SimulatedSoC`.
+
+    Args:
+        config: of the engine's array.
+        memory: what its SDRAM holds from the start on.
+        cpu: LiteX's variant of VexRiscv.
+
+    Raises:
+        DaqkfError: the array has no queue, its port does not go with the memory, or a package of
+            the extra `board` is missing.
+    """
+    with litex():
+        from daqkf.boards.simulated import SimulatedSoC
+
+        return _sources(lambda rom: SimulatedSoC(config, rom, memory, cpu))
+
+
+def board_soc(
+    board: str, config: ArrayConfig, clock: float = CLOCK, cpu: str = SMALL
+) -> SocSources:
+    """A SoC for a board: LiteX's target of it with LiteDRAM, an engine, and a console on the UART.
+
+    The UART also is a way for a host to registers and memory (`daqkf.board`).
+
+    Args:
+        board: one of `synthesis.devices.BOARDS`.
+        config: of the engine's array.
+        clock: of all of it, in Hz.
+        cpu: LiteX's variant of VexRiscv.
+
+    Raises:
+        DaqkfError: there is no such board, or as for `simulated_soc`.
+    """
+    if board not in PLATFORMS:
+        raise DaqkfError(f"there is no board '{board}': {', '.join(PLATFORMS)}")
+    module, arguments = PLATFORMS[board]
+    with litex():
+        from daqkf.boards.engine import add_engine
+
+        target = importlib.import_module("litex_boards.targets." + module)
+
+        def make(rom: Sequence[int]) -> Any:
+            soc = target.BaseSoC(
+                **arguments,
+                sys_clk_freq=clock,
+                cpu_type="vexriscv",
+                cpu_variant=cpu,
+                integrated_rom_size=_ROM,
+                integrated_rom_init=list(rom),
+                integrated_sram_size=_SRAM,
+                l2_size=0,
+                uart_name="crossover+uartbone",
+                with_timer=False,
+                timer_uptime=False,
+                with_led_chaser=False,
+            )
+            add_engine(soc, config)
+            return soc
+
+        return _sources(make)
+
+
+def _sources(make: Callable[[Sequence[int]], Any]) -> SocSources:
+    """A SoC that is made twice: the firmware needs its addresses, and it has the firmware."""
+    from litex.build.sim import SimPlatform
+    from litex.soc.integration import export
+
+    from daqkf.boards.firmware import compile_firmware, headers
+
+    plain = make(())
+    plain.finalize()
+    known = headers(plain)
+    soc = make(compile_firmware(plain, known))
+    with tempfile.TemporaryDirectory(prefix="daqkf-") as name:
+        folder = Path(name)
+        if isinstance(soc.platform, SimPlatform):
+            soc.finalize()
+            output = soc.platform.get_verilog(soc, name=TOP)
+            (folder / f"{TOP}.v").write_text(output.main_source, encoding="utf-8")
+            for path, text in output.data_files.items():
+                (folder / path).write_text(text, encoding="utf-8")
+        else:
+            soc.build(build_dir=name, build_name=TOP, run=False)
+        cores = [Path(path) for path, *_ in soc.platform.sources]
+        verilog = {path.name: path.read_text(encoding="utf-8") for path in cores if path.is_file()}
+        main = (folder / f"{TOP}.v").read_text(encoding="utf-8")
+        verilog = {name: text for name, text in verilog.items() if name != f"{TOP}.v"}
+        pins = folder / f"{TOP}.lpf"
+        return SocSources(
+            verilog={**verilog, f"{TOP}.v": _DATES.sub("", main)},
+            data={
+                path.name: path.read_text(encoding="utf-8")
+                for path in sorted(folder.glob("*.init"))
+            },
+            pins=pins.read_text(encoding="utf-8") if pins.is_file() else "",
+            headers={name: _DATES.sub("", text) for name, text in known.items()},
+            addresses=_DATES.sub(
+                "", export.get_csr_csv(soc.csr_regions, soc.constants, soc.mem_regions)
+            ),
+        )
