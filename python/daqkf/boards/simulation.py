@@ -17,6 +17,7 @@ from daqkf.hw_targets.streams import ALIGNMENT
 from daqkf.lowering.image.queue_memory import Queue
 from daqkf.runtime.simulator import SimulationError, verilate
 from daqkf.runtime.system import SimulatedSystem
+from daqkf.support.errors import DaqkfError
 
 HARNESS = Path(__file__).with_name("soc_harness.cpp")
 
@@ -49,6 +50,21 @@ class SocSystem(SimulatedSystem):
     cpu: str = CACHED
     options: Options = Options.NONE
     soc_runs: list[SocRun] = field(default_factory=list[SocRun])
+
+    @classmethod
+    def of(cls, rtl: Mapping[str, str], config: ArrayConfig) -> "SocSystem":
+        """Around a system of these Verilog files.
+
+        Raises:
+            DaqkfError: the array has no queue.
+            SimulationError, ToolNotFoundError: as `SimulatedSystem.verilated`.
+        """
+        try:
+            system = cls.verilated(rtl, config)
+        except ValueError as error:
+            raise DaqkfError(str(error)) from None
+        system.rtl, system.base = rtl, QUEUES
+        return system
 
     def play(self, queue: Queue) -> bytes:
         """As `SimulatedSystem.play`.

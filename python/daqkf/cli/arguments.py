@@ -62,9 +62,10 @@ def _add_run(commands: Commands) -> None:
     runner.add_argument(
         "--accelerator",
         default="fast",
-        choices=("fast", "rtl", "queue"),
+        choices=("fast", "rtl", "queue", "soc"),
         help="exact integers, the simulated RTL of the array, or that of the whole system, which "
-        "takes jobs from a queue in external memory (default: fast)",
+        "takes jobs from a queue in external memory, or that of a SoC around it, too, with a "
+        "processor, firmware and an SDRAM (default: fast)",
     )
     runner.add_argument("--only", default="", help="kernels on it whose names begin so")
     runner.add_argument(
@@ -134,6 +135,12 @@ def _add_simulate(commands: Commands) -> None:
     simulator.add_argument("-o", "--output", required=True, help="results [T, N], .npy")
     simulator.add_argument("--stalls", type=float, default=0.0, help="share of stream pauses")
     simulator.add_argument("--seed", type=int, default=0, help="of the pauses")
+    simulator.add_argument(
+        "--soc",
+        action="store_true",
+        help="also run the layer in a SoC: a processor, firmware and an SDRAM; for targets with a "
+        "queue, such as ulx3s",
+    )
     _add_external_memory(simulator)
     simulator.add_argument(
         "--trace",
@@ -169,7 +176,19 @@ def _add_synth(commands: Commands) -> None:
         help="place and route for a board, such as ulx3s-85f; an unknown one is told the others",
     )
     synthesizer.add_argument(
-        "--seeds", type=int, default=1, help="placements to try (default: 1); the fastest counts"
+        "--bitstream",
+        metavar="FILE",
+        help="write the bitstream of a SoC for the board, with the array, a processor and the "
+        "controller of its memory; for targets with a queue, such as ulx3s",
+    )
+    synthesizer.add_argument(
+        "--clock", type=float, metavar="MHZ", help="of that SoC, which has to meet it (default: 50)"
+    )
+    synthesizer.add_argument(
+        "--seeds",
+        type=int,
+        help="placements to try (default: 1, and the fastest counts; up to 4 of a bitstream, of "
+        "which the first one counts that meets the clock)",
     )
     synthesizer.add_argument("--modules", action="store_true", help="each module by itself, too")
     synthesizer.add_argument(

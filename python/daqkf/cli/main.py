@@ -113,6 +113,10 @@ def _simulate(options: argparse.Namespace) -> int:
 
     design = Design.load(options.design)
     x = load_array(options.activations, "activations")
+    if options.soc:
+        from daqkf.cli.boards import simulate_soc
+
+        return simulate_soc(design, x, options)
     with showing(Console(stderr=True), "build the simulator, once, and simulate"):
         result = design.measure(
             x,
@@ -232,12 +236,17 @@ def _export_onnx(options: argparse.Namespace) -> int:
 def _synth(options: argparse.Namespace) -> int:
     check_inputs(options.design, options.toggles)
     check_output(options.json)
+    check_output(options.bitstream)
 
     from rich.console import Console
 
     from daqkf.cli import synthesizing
     from daqkf.compiler.formats import load_array
 
+    if options.bitstream:
+        from daqkf.cli.boards import write_bitstream
+
+        return write_bitstream(options, Console(stderr=True))
     x = load_array(options.toggles, "activations") if options.toggles else None
     return synthesizing.synthesize_design(options, x, Console(stderr=True))
 

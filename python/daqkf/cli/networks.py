@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from daqkf.passes.steps import Steps
     from daqkf.runtime.accelerators import Accelerator
 
+SOC = "soc"
+"""The accelerator that is a whole SoC, see `boards.simulation`."""
+
 
 def compile_network(options: argparse.Namespace, console: "Console") -> int:
     """Compile a network into a folder, or print what accuracy costs; returns the exit code."""
@@ -201,16 +204,17 @@ def run_network(options: argparse.Namespace) -> int:
     from daqkf.compiler.compiled_network import FAST, QUEUE, CompiledNetwork
     from daqkf.support.console import showing
 
-    if options.external_memory and options.accelerator == FAST:
+    if options.external_memory and options.accelerator in (FAST, SOC):
         raise DaqkfError("--external-memory is for --accelerator rtl or queue")
     if options.accelerator != QUEUE and (options.queues or options.base):
         raise DaqkfError("--queues and --base are for --accelerator queue")
     network = CompiledNetwork.load(options.network)
     inputs = load_inputs(options.inputs)
     with showing(Console(stderr=True), "run") as progress:
+        device = _device(network, options, progress)
         results = network.run(
             inputs,
-            accelerator=_device(network, options, progress),
+            accelerator=device,
             only=options.only,
             check=options.check,
             resume=options.resume,
@@ -222,7 +226,11 @@ def run_network(options: argparse.Namespace) -> int:
     write_atomically(Path(options.output), archive(results))
     shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in results.items())
     print(f"{options.output}: {shapes}")
-    if options.accelerator == QUEUE:
+    if options.accelerator == SOC:
+        from daqkf.cli.boards import print_soc_runs
+
+        print_soc_runs(device)
+    elif options.accelerator == QUEUE:
         _print_queues(network)
     elif options.accelerator != FAST:
         cycles = sum(entry.total for entry in network.simulated.cycles.values())
@@ -241,6 +249,11 @@ def _device(
     from daqkf.runtime.system import RecordedQueues
 
     name, clock = options.external_memory, 1e6 * options.clock
+    if options.accelerator == SOC:
+        from daqkf.boards.simulation import SocSystem
+
+        progress("build the simulators, once")
+        return SocSystem.of(network.system_files, network.config)
     if options.accelerator != QUEUE:
         memory = external_memory(name, clock, network.config)
         if name:

@@ -46,16 +46,19 @@ def synthesize_design(
     require_fabric(options.fabric, options.place, options.board)
     if x is not None and (options.board or options.fabric not in (None, FABRIC)):
         raise DaqkfError(f"--toggles counts on {FABRIC} only")
-    if options.seeds < 1:
-        raise DaqkfError(f"--seeds must be 1 or more, not {options.seeds}")
-    if options.seeds > 1 and not (options.place or options.board):
+    count = 1 if options.seeds is None else options.seeds
+    if count < 1:
+        raise DaqkfError(f"--seeds must be 1 or more, not {count}")
+    if options.clock is not None:
+        raise DaqkfError("--clock is for --bitstream")
+    if count > 1 and not (options.place or options.board):
         raise DaqkfError("--seeds is for --place and --board")
     design = load(Path(options.design))
     if x is not None and not isinstance(design, Design):
         raise DaqkfError("--toggles is for layers, not for a network")
     toggles = None
     with showing(console, "make the RTL") as progress:
-        seeds = range(1, options.seeds + 1)
+        seeds = range(1, count + 1)
         resources = design.synthesize(
             options.fabric,
             place=options.place,

@@ -44,7 +44,7 @@ from daqkf.lowering import PASSES as LOWERINGS
 from daqkf.passes import GENERAL_PASSES, PASSES
 from daqkf.passes.encode.index_coding import storage_facts
 from daqkf.passes.files import replacing, write_atomically
-from daqkf.runtime.accelerators import CLOCK, external_memory
+from daqkf.runtime.accelerators import CLOCK, Accelerator, external_memory
 from daqkf.runtime.simulator import Cycles, Job, Simulator, Trace
 from daqkf.runtime.waveforms import TILES, Waveform, gtkwave_view
 from daqkf.support.errors import DaqkfError, describe
@@ -389,6 +389,16 @@ class Design(Compiled):
     ) -> NDArray[Any]:
         """The results of `measure` alone: float32 [T, N], or for int8 int8 [T, N + E']."""
         return self.measure(x, stalls=stalls, seed=seed, trace=trace, trace_tiles=trace_tiles).y
+
+    def run(self, x: NDArray[Any], accelerator: Accelerator) -> NDArray[Any]:
+        """The results of an array on a board, or of a simulated one, for activations as `measure`.
+
+        Raises:
+            DaqkfError: activations of a wrong shape or type.
+        """
+        q, is_float = self._quantized(x)
+        (y,) = accelerator.run([Job(self.program, q, self._program.channels)])
+        return self._scaled(y.astype(np.int8, copy=False), is_float)
 
     def reference(self, x: NDArray[Any]) -> NDArray[Any]:
         """What the integer golden model computes; `simulate` equals it bit for bit.
