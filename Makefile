@@ -16,7 +16,7 @@ export DAQKF_CACHE ?= $(CURDIR)/build/cache
 
 .DEFAULT_GOAL := help
 .PHONY: help venv tools demo check slow onnx-tests fuzz prove mutants coverage lint format bench \
-  docs clean
+  bitstream docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,7 +41,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt Makefile
 	  || { [ -z "$$uv" ] && ! $(BIN)/python -m pip --version >/dev/null 2>&1; }; then \
 	  rm -rf $(VENV); \
 	fi; \
-	echo 'Installing into $(VENV), once; about 1,500 MB on disk.'; \
+	echo 'Installing into $(VENV), once; about 2,000 MB on disk.'; \
 	if [ "$$uv" ]; then \
 	  [ -d $(VENV) ] || uv venv --quiet --python "$${python:-3.13}" $(VENV); \
 	  touch $(VENV)/.installing; \
@@ -80,6 +80,10 @@ slow: tools venv ## the slow ones: more machines and shapes
 
 onnx-tests: venv ## ONNX's own tests of all its operators, as networks
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore test/onnx_node_tests.py
+
+bitstream: tools venv ## a SoC with the demo's layer, for a ULX3S
+	@$(BIN)/daqkf demo --target ulx3s -o build/ulx3s
+	@$(BIN)/daqkf synth build/ulx3s/uniform-15 --board ulx3s-85f --bitstream build/ulx3s/daqkf.bit
 
 fuzz: tools venv ## readers, passes and circuits, for MINUTES=10 with SEED=1
 	@PYTHONPATH=test $(BIN)/python -m fuzz --minutes $(or $(MINUTES),10) --seed $(or $(SEED),1)

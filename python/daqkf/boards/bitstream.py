@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from daqkf.boards.soc import CLOCK, TOP, SocSources, board_soc
+from daqkf.boards.soc import CLOCK, LOADERS, TOP, SocSources, board_soc
 from daqkf.compiler.rtl_files import system_files
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.passes.progress import Progress, silent
@@ -33,9 +33,6 @@ _CELLS = {
     "MULT18X18D": "DSPs",
 }
 """What is reported of what nextpnr counts."""
-
-_LOADERS = {"ulx3s": "ulx3s", "colorlight-i5": "colorlight-i5", "colorlight-i9": "colorlight-i9"}
-"""What openFPGALoader calls boards, by what our names begin with."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +58,7 @@ class Bitstream:
 
     def loading(self, path: str) -> str:
         """The command that brings the bitstream in a file to the board."""
-        name = next(own for begin, own in _LOADERS.items() if self.board.name.startswith(begin))
-        return f"openFPGALoader --board {name} {path}"
+        return f"openFPGALoader --board {LOADERS[self.board.name]} {path}"
 
     def facts(self) -> dict[str, Any]:
         """All figures as values for JSON."""
@@ -90,7 +86,7 @@ def make_bitstream(
 
     Args:
         config: of the engine's array, which has a queue.
-        board: one of `synthesis.devices.BOARDS`.
+        board: one of `soc.LOADERS`.
         clock: of the SoC, in Hz.
         seeds: of placements, which are tried one after another until one meets the clock.
         progress: told of each step.
@@ -102,7 +98,7 @@ def make_bitstream(
         ToolNotFoundError: a tool is missing.
     """
     progress(f"make a SoC for {board}")
-    found, soc, rtl = load_board(board), board_soc(board, config, clock), system_files(config)
+    soc, found, rtl = board_soc(board, config, clock), load_board(board), system_files(config)
     progress("synthesise it with yosys")
     netlist = _netlist(soc, rtl)
     best = 0.0

@@ -21,11 +21,28 @@ TOP = "daqkf_soc"
 CLOCK = 50e6
 """Hz: of a SoC whose clock is not named."""
 
+LOADERS = {
+    "colorlight-i5": "colorlight-i5",
+    "colorlight-i9": "colorlight-i9",
+    "ulx3s-12f": "ulx3s",
+    "ulx3s-25f": "ulx3s",
+    "ulx3s-45f": "ulx3s",
+    "ulx3s-85f": "ulx3s",
+}
+"""The boards that there are SoCs for, and what openFPGALoader calls them."""
+
 SMALL, CACHED = "minimal", "standard"
 """LiteX's variants of VexRiscv: without a multiplier and caches, and with them."""
 
 _ROM, _SRAM = 0x4000, 0x1000
 """Bytes of the memories of the firmware."""
+
+_HEADER = (
+    "// A SoC by LiteX and LiteDRAM (BSD-2-Clause), with an engine by DAQKF; not to be edited.\n\n"
+)
+
+_TREE = re.compile(r"/\*.*?\*/", re.DOTALL)
+"""A comment that shows the modules, in an order of chance."""
 
 _DATES = re.compile(r"^(?://|#).*\b20\d\d-\d\d-\d\d.*\n", re.MULTILINE)
 """Comments of LiteX that differ from day to day."""
@@ -73,16 +90,21 @@ def board_soc(
     The UART also is a way for a host to registers and memory (`daqkf.board`).
 
     Args:
-        board: one of `synthesis.devices.BOARDS`.
+        board: one of `LOADERS`.
         config: of the engine's array.
         clock: of all of it, in Hz.
         cpu: LiteX's variant of VexRiscv.
 
     Raises:
-        DaqkfError: there is no such board, or as for `simulated_soc`.
+        DaqkfError: there is no SoC for such a board, or as for `simulated_soc`.
     """
     if board not in PLATFORMS:
-        raise DaqkfError(f"there is no board '{board}': {', '.join(PLATFORMS)}")
+        raise DaqkfError(f"there is no board '{board}': {', '.join(LOADERS)}")
+    if board not in LOADERS:
+        raise DaqkfError(
+            f"no SoC for {board}: its memory is DDR3, which the firmware cannot train; there are "
+            f"SoCs for {', '.join(LOADERS)}"
+        )
     module, arguments = PLATFORMS[board]
     with litex():
         from daqkf.boards.engine import add_engine
@@ -134,6 +156,7 @@ def _sources(make: Callable[[Sequence[int]], Any]) -> SocSources:
         cores = [Path(path) for path, *_ in soc.platform.sources]
         verilog = {path.name: path.read_text(encoding="utf-8") for path in cores if path.is_file()}
         main = (folder / f"{TOP}.v").read_text(encoding="utf-8")
+        main = _HEADER + _TREE.sub("", main[main.index(f"module {TOP}") :])
         verilog = {name: text for name, text in verilog.items() if name != f"{TOP}.v"}
         pins = folder / f"{TOP}.lpf"
         return SocSources(

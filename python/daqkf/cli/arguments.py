@@ -34,6 +34,7 @@ def _add_demo(commands: Commands) -> None:
     demo.add_argument("-o", "--output", default="build/demo", help="folder (default: build/demo)")
     demo.add_argument("--sentences", type=int, default=8, help="sentences to run (default: 8)")
     demo.add_argument("--sparsity", type=float, default=0.7, help="default: 0.7")
+    demo.add_argument("--target", default="wide", help="see daqkf targets (default: wide)")
 
 
 def _add_calibrate(commands: Commands) -> None:

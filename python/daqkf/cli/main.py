@@ -153,7 +153,9 @@ def _demo(options: argparse.Namespace) -> int:
 
     from daqkf.studies.demo import run_demo
 
-    return run_demo(Path(options.output), sentences=options.sentences, sparsity=options.sparsity)
+    return run_demo(
+        Path(options.output), options.sentences, options.sparsity, target=options.target
+    )
 
 
 def _report(options: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ from xdsl.dialects.builtin import ModuleOp
 
 import daqkf
 from daqkf.compiler.design import Design, StageCallback
+from daqkf.hw_targets import load_target
 from daqkf.hw_targets.functions import apply_function
 from daqkf.passes.array_files import array_file
 from daqkf.passes.files import write_atomically
@@ -89,7 +90,7 @@ def signal_to_noise(reference: NDArray[Any], result: NDArray[Any]) -> float:
     return float(10 * np.log10((reference.astype(np.float64) ** 2).sum() / noise))
 
 
-def run_demo(folder: Path, sentences: int, sparsity: float) -> int:
+def run_demo(folder: Path, sentences: int, sparsity: float, target: str = "wide") -> int:
     """Compile, simulate and compare; returns 0 if all results are equal bit for bit, else 1.
 
     The last `sentences` sentences are run, and the others calibrate. `folder` gets `summary.json`,
@@ -97,9 +98,11 @@ def run_demo(folder: Path, sentences: int, sparsity: float) -> int:
     reads, which also has the IR after each stage.
 
     Raises:
-        DaqkfError: `sentences` is below 1, or leaves no sentence for calibration.
+        DaqkfError: `sentences` is below 1, or leaves no sentence for calibration; or there is no
+            such target.
         ModelNotFoundError: the MiniLM package is not installed.
     """
+    load_target(target)
     console = Console()
     corpus = load_sentences()
     if not 0 < sentences < len(corpus):
@@ -115,7 +118,7 @@ def run_demo(folder: Path, sentences: int, sparsity: float) -> int:
     for name in LEVELS:
         console.print(f"[bold]{name}[/]")
         start = time.perf_counter()
-        design = _compiled(subject, name, first, folder, console)
+        design = _compiled(subject, name, first or target, folder, console)
         first = first or design
         compiled = time.perf_counter()
         console.print("  [dim]simulate")
@@ -149,11 +152,11 @@ def run_demo(folder: Path, sentences: int, sparsity: float) -> int:
 
 
 def _compiled(
-    subject: _Subject, levels: str, first: Design | None, folder: Path, console: Console
+    subject: _Subject, levels: str, array: Design | str, folder: Path, console: Console
 ) -> Design:
     """Compile the layer with one level set, and save it with the IR after each stage.
 
-    The array is that of the design `first`. Without one, the design gets an array of its own.
+    The array is that of another design, or one of its own for a target.
     """
     write_stage = _stage_writer(folder / levels, console)
     design = daqkf.compile(
@@ -162,14 +165,14 @@ def _compiled(
         activation=ACTIVATION,
         levels=levels,
         calibration=subject.calibration,
-        target=first or "wide",
+        target=array,
         on_stage=write_stage,
     )
-    if first is None:
+    if isinstance(array, Design):
+        design.adopt_array(array)
+    else:
         write_stage("lower-rpea-to-hw", design.circuit)
         console.print("  [dim]export-verilog")
-    else:
-        design.adopt_array(first)
     design.save(folder / levels)
     return design
 
