@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from daqkf.compiler.accuracy import Measured
     from daqkf.compiler.compiled_network import CompiledNetwork
     from daqkf.compiler.options import NetworkOptions
+    from daqkf.drivers.device import Board
     from daqkf.passes.progress import Progress
     from daqkf.passes.steps import Steps
     from daqkf.runtime.accelerators import Accelerator
@@ -201,7 +202,8 @@ def run_network(options: argparse.Namespace) -> int:
     from daqkf.compiler.compiled_network import FAST, QUEUE, CompiledNetwork
     from daqkf.support.console import showing
 
-    if options.external_memory and options.accelerator == FAST:
+    board = _board(options)
+    if options.external_memory and (board or options.accelerator == FAST):
         raise DaqkfError("--external-memory is for --accelerator rtl or queue")
     if options.accelerator != QUEUE and (options.queues or options.base):
         raise DaqkfError("--queues and --base are for --accelerator queue")
@@ -210,7 +212,7 @@ def run_network(options: argparse.Namespace) -> int:
     with showing(Console(stderr=True), "run") as progress:
         results = network.run(
             inputs,
-            accelerator=_device(network, options, progress),
+            accelerator=board or _device(network, options, progress),
             only=options.only,
             check=options.check,
             resume=options.resume,
@@ -222,12 +224,26 @@ def run_network(options: argparse.Namespace) -> int:
     write_atomically(Path(options.output), archive(results))
     shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in results.items())
     print(f"{options.output}: {shapes}")
-    if options.accelerator == QUEUE:
+    if board:
+        board.close()
+        print(f"{board.stored:,} bytes written to the board, {board.interrupts:,} interrupts")
+    elif options.accelerator == QUEUE:
         _print_queues(network)
     elif options.accelerator != FAST:
         cycles = sum(entry.total for entry in network.simulated.cycles.values())
         print(f"{cycles:,} cycles of the array, {len(network.simulated.cycles)} programs")
     return 0
+
+
+def _board(options: argparse.Namespace) -> "Board | None":
+    """The board that kernels run on, if they do."""
+    from daqkf.cli.arguments import BOARD
+
+    if not options.accelerator.startswith(BOARD):
+        return None
+    from daqkf.drivers.names import board
+
+    return board(options.accelerator.removeprefix(BOARD))
 
 
 def _device(

@@ -16,7 +16,7 @@ LINUX = ("daqkf_uio.h", "daqkf_uio.c")
 
 
 def c_library(*, linux: bool = False) -> dict[str, str]:
-    """The texts of the driver in C by name, with that for Linux or without, and of its registers."""
+    """The texts of the driver in C by name, with or without that for Linux, and its registers."""
     names = (*LIBRARY, *(LINUX if linux else ()))
     texts = {name: (SOURCES / name).read_text(encoding="utf-8") for name in names}
     return {REGISTERS: c_header(), **texts}
