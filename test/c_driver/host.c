@@ -125,20 +125,25 @@ static void trouble(struct host *host, const char *scenario) {
     play(host);
     *byte ^= 1;
   } else if (is(scenario, "cable")) {
-    pipe->pulled_after = 60;
-    play(host);
-    pipe->pulled_after = 0;
+    /* Before the queue is set up, and when it runs. */
+    for (unsigned accesses = 5; accesses <= 25; accesses += 20) {
+      pipe->accesses = 0;
+      pipe->pulled_after = accesses;
+      play(host);
+      pipe->pulled_after = 0;
+    }
   } else if (is(scenario, "lost-interrupt")) {
     pipe->deaf = true;
   } else if (is(scenario, "time-out")) {
-    device->timeout_polls = 3;
-    device->nap_microseconds = 1;
+    pipe->pace = 0;
+    device->timeout_polls = 1;
     play(host);
     device->timeout_polls = 100000;
   } else if (is(scenario, "naps")) {
     pipe->deaf = true;
+    pipe->pace = 0;
     device->nap_microseconds = 1;
-    device->timeout_microseconds = 4;
+    device->timeout_microseconds = 2;
     play(host);
     device->timeout_microseconds = 0;
     pipe->deaf = false;

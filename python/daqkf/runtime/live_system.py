@@ -54,7 +54,11 @@ class LiveSystem:
                 raise
 
     def fileno(self) -> int:
-        """The descriptor of the socket that the simulation listens to, for a host of its own."""
+        """The descriptor of the socket that the simulation listens to, for a host of its own.
+
+        It waits for answers for ever from then on.
+        """
+        self._socket.setblocking(True)
         return self._socket.fileno()
 
     def close(self) -> None:
