@@ -99,7 +99,7 @@ def csr_csv(folder: Path) -> Path:
         "# what a SoC has\n"
         "constant,config_csr_data_width,32,,\n"
         "constant,config_bus_address_width,32,,\n"
-        f"memory_region,daqkf,{REGISTERS_AT:#x},4096,io\n"
+        f"memory_region,engine,{REGISTERS_AT:#x},4096,io\n"
         f"memory_region,main_ram,{BASE - SIZE:#x},{2 * SIZE},cached\n"
     )
     return path
@@ -339,11 +339,13 @@ def test_mapped_registers_and_memory_are_those_of_the_device(files: Files):
         assert files.get("queue_base_low") == queue.descriptors
         assert files.get("queue_size") == len(queue.jobs)
         assert files.get("queue_doorbell") == 1 << 31 | len(queue.jobs)
+        assert files.get("interrupt_enable") == 0b1100000
         active = register("queue_status").field("active").mask
         files.set(queue_status=active)
         board.timeout, board.bus.interrupts = 0.05, False
         with pytest.raises(BoardError, match=r"job 0 of 25 did not end in 0.05 s"):
             board.play(queue)
+        assert files.get("interrupt_enable") == 0
 
 
 def test_interrupts_of_uio_are_allowed_and_counted(files: Files):
@@ -351,7 +353,7 @@ def test_interrupts_of_uio_are_allowed_and_counted(files: Files):
         board.open()
         bus = board.bus
         assert isinstance(bus, MappedBus)
-        assert files.get("interrupt_enable") == 0b1100000
+        assert bus.interrupts
         kernel, file = (end.detach() for end in socket.socketpair())
         opened, bus._file = bus._file, file
         assert not bus.wait(0.01)
@@ -408,11 +410,11 @@ def test_what_cannot_be_opened_is_told(name: str, message: str, files: Files):
 
 def test_a_soc_without_the_engine_is_told(system: LiveSystem, tmp_path: Path):
     port, path = serve(SocBus(system)), csr_csv(tmp_path)
-    path.write_text(path.read_text().replace("daqkf", "ethmac"))
+    path.write_text(path.read_text().replace("engine", "ethmac"))
     name = f"etherbone:localhost:{port}"
-    with pytest.raises(BoardError, match=r"no memory region 'daqkf' \(known: ethmac, main_ram\)"):
+    with pytest.raises(BoardError, match=r"no memory region 'engine' \(known: ethmac, main_ram\)"):
         daqkf.board(f"{name},csr={path}").open()
-    path.write_text("memory_region,daqkf\n")
+    path.write_text("memory_region,engine\n")
     with pytest.raises(BoardError, match=r"csr.csv: "):
         daqkf.board(f"{name},csr={path}").open()
     with pytest.raises(BoardError, match="say where things are: csr="):

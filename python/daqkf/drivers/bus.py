@@ -37,6 +37,11 @@ class Bus(Protocol):
         """Bytes of that memory."""
         ...
 
+    @property
+    def interrupts(self) -> bool:
+        """Whether `wait` is told by an interrupt; else the device's stay off."""
+        ...
+
     def open(self) -> None:
         """Reach the board, and keep others from it where that can be."""
         ...

@@ -138,7 +138,8 @@ class Board:
             self._reset()
             self._store(queue)
             for name, word in host_writes(queue):
-                self._write(name, word)
+                off = name == "interrupt_enable" and not self.bus.interrupts
+                self._write(name, 0 if off else word)
             self._wait(queue)
             return self._load(queue)
         except BusError:

@@ -23,7 +23,7 @@ from daqkf.support.errors import DaqkfError, describe
 ANSWER = 2.0
 """Seconds in which a board has to answer."""
 BAUD = 115_200
-REGISTERS, MEMORY = "daqkf", "main_ram"
+REGISTERS, MEMORY = "engine", "main_ram"
 """The regions of a SoC's `csr.csv` that are the registers and the memory."""
 _WORD = IMAGE_WORD_BITS // 8
 
@@ -33,7 +33,7 @@ class Places:
     """Where a SoC has what the driver needs.
 
     Args:
-        csr: LiteX's `csr.csv` of the SoC, whose regions `daqkf` and `main_ram` are the registers
+        csr: LiteX's `csr.csv` of the SoC, whose regions `engine` and `main_ram` are the registers
             and the memory; of the memory the upper half.
         registers: the address of the registers on the SoC's bus.
         memory: that of the memory.
@@ -92,6 +92,8 @@ class LitexBus(ABC):
     _memory: int = 0
     _lock: int = -1
 
+    interrupts: bool = field(default=False, init=False)
+    """None comes over the wire."""
     reads: int = 64
     """Words that are read together."""
     writes: int = 64

@@ -17,14 +17,13 @@ from numpy.typing import NDArray
 
 from daqkf.drivers.bus import BoardError
 from daqkf.drivers.owner import lock_file
-from daqkf.lowering.rtl.registers import ADDRESS_BITS, REGISTER_BYTES, register
+from daqkf.lowering.rtl.registers import ADDRESS_BITS, REGISTER_BYTES
 
 MEM = Path("/dev/mem")
 FACTS = (Path("/sys/class/u-dma-buf"), Path("/sys/class/udmabuf"))
 """Where the kernel tells of u-dma-buf devices, in new and in old versions."""
 POLL = 200e-6
 """Seconds between two looks at the queue, without interrupts."""
-_EVENTS = ("queue_done", "queue_failed")
 
 
 @dataclass
@@ -84,9 +83,6 @@ class MappedBus:
             file = self._open(opened, self.memory)
             place = self.base if is_mem else 0
             self._content = self._map(self.memory, file, place, self.size)
-            if self.interrupts and own:
-                enable = register("interrupt_enable")
-                self.write(enable.address, sum(enable.field(name).mask for name in _EVENTS))
             self._opened = opened.pop_all()
 
     def close(self) -> None:
@@ -116,7 +112,7 @@ class MappedBus:
 
     def wait(self, seconds: float) -> bool:
         """Wait for an interrupt by the device's file, or sleep for a moment."""
-        if not self.interrupts or self.device == MEM:
+        if not self.interrupts:
             time.sleep(min(seconds, POLL))
             return False
         try:

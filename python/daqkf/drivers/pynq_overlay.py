@@ -37,6 +37,8 @@ class PynqBus:
     overlay: Path
     room: int = SIZE
     ip: str | None = None
+    interrupts: bool = field(default=False, init=False)
+    """Those of PYNQ are for coroutines."""
     base: int = 0
     size: int = 0
     _words: Any = field(default=None, init=False, repr=False, compare=False)
@@ -132,7 +134,7 @@ class PynqBus:
         return self._buffer[place : place + count]
 
     def wait(self, seconds: float) -> bool:
-        """Sleep for a moment: interrupts of PYNQ are for coroutines."""
+        """Sleep for a moment."""
         time.sleep(min(seconds, POLL))
         return False
 

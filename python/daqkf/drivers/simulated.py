@@ -6,10 +6,8 @@
 from dataclasses import dataclass
 
 from daqkf.drivers.bus import BusError
-from daqkf.lowering.rtl.registers import register
 from daqkf.runtime.live_system import LiveSystem
 from daqkf.runtime.simulator import SimulationError
-from daqkf.runtime.system import EVENTS
 
 CYCLES = 100e6
 """Cycles of the simulation in a second of the host."""
@@ -34,10 +32,7 @@ class SimulatedBus:
         return self.system.size
 
     def open(self) -> None:
-        """Have the system interrupt."""
-        entry = register("interrupt_enable")
-        mask = sum(entry.field(event).mask for event in EVENTS)
-        self.write(entry.address, mask if self.interrupts else 0)
+        """The simulation runs already."""
 
     def close(self) -> None:
         """The simulation goes on; whoever has begun it ends it."""
