@@ -76,6 +76,9 @@ INSTEAD: Mapping[str, Instead] = {
     # docs/peers.md
     "daqkf bench peers --json peers.json --page docs/peers.md": Instead("", _QUARTER),
     "daqkf bench peers --only products --size 16 32 --sparsity 0.5 --resume": Instead("", _MINUTES),
+    # docs/drivers.md
+    "daqkf run build/minilm inputs.npz -o outputs.npz --accelerator "
+    "board:uart:/dev/ttyUSB1,csr=csr.csv": Instead("", "it needs a board"),
     # docs/language-models.md
     "daqkf compile smollm2 --sparsity 0.5 --levels uniform-15 -o build/smollm2 --resume": (
         Instead("", _QUARTER)

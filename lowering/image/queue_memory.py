@@ -118,6 +118,11 @@ class QueueMemory:
         self._programs: dict[bytes, StoredProgram] = {}
         self._loaded: StoredProgram | None = None
 
+    @property
+    def content(self) -> bytes:
+        """What memory holds from `base` on so far."""
+        return bytes(self._content)
+
     def reserve(self, size: int, alignment: int = DESCRIPTOR_BYTES) -> int:
         """The address of so many bytes that are free, and zero until something is written there.
 

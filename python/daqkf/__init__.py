@@ -24,6 +24,7 @@ __all__ = [
     "Design",
     "Exploration",
     "LevelSet",
+    "board",
     "compile",
     "explore",
     "load",
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from daqkf.compiler.design import Design
     from daqkf.compiler.saved import load
     from daqkf.dialects.spaq import LevelSet
+    from daqkf.drivers.names import board
     from daqkf.exploring import Exploration, explore
     from daqkf.support.errors import DaqkfError
 
@@ -46,6 +48,7 @@ _HOMES = {
     "Design": "daqkf.compiler.design",
     "Exploration": "daqkf.exploring",
     "LevelSet": "daqkf.dialects.spaq",
+    "board": "daqkf.drivers.names",
     "compile": "daqkf.api",
     "explore": "daqkf.exploring",
     "load": "daqkf.compiler.saved",

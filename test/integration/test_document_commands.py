@@ -105,6 +105,7 @@ PROGRAMS: Mapping[str, Callable[[list[str]], None]] = {
     ".venv/bin/python": _python,
     "pip": _pip,
     "make": _make,
+    "cc": _nothing,
     "head": _nothing,
     "echo": _nothing,
 }
@@ -168,7 +169,7 @@ def test_every_language_of_a_block_is_known():
     """So that commands do not hide in a block that nothing runs."""
     for path in DOCUMENTS:
         for language, text in blocks(path):
-            assert language in ("sh", "text", "python", "py", "mlir", "lua"), path
+            assert language in ("sh", "text", "python", "py", "mlir", "lua", "c"), path
             if language == "text":
                 assert text.partition(" ")[0] not in PROGRAMS, f"{path}: commands are `sh`"
             if language == "py":

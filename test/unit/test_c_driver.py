@@ -3,16 +3,20 @@
 
 """The driver in C compiles without a warning, and needs nothing of a C library."""
 
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from documents import blocks
 
 from daqkf.drivers.c_library import c_library
 from daqkf.runtime import tools
 
+ROOT = Path(__file__).parents[2]
 WARNINGS = [
     *("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wsign-conversion"),
     *("-Wcast-align", "-Wshadow", "-Wstrict-prototypes", "-Werror"),
@@ -55,6 +59,25 @@ def test_cxx_takes_the_headers(folder: Path):
     (folder / "both.cpp").write_text('#include "daqkf_uio.h"\n#include "daqkf_uio.h"\n')
     flags = ["-std=c++17", "-Wall", "-Wextra", "-Werror", "-fsyntax-only"]
     run([*tools.cxx_compiler(), *flags, "both.cpp"], folder)
+
+
+def test_the_document_builds_the_driver_and_its_example_compiles(tmp_path: Path):
+    """The commands of docs/drivers.md as they stand, and its code, which prints as it likes."""
+    found = blocks(ROOT / "docs" / "drivers.md")
+    (building,) = (text for kind, text in found if kind == "sh" and "c-driver" in text)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    command = ["bash", "-e", "-c", building]
+    subprocess.run(command, cwd=tmp_path, env=os.environ | {"PATH": path}, check=True)
+    (example,) = (text for kind, text in found if kind == "c")
+    text = f"void print(const char *text);\n{example}"
+    (tmp_path / "driver" / "example.c").write_text(text)
+    run([*tools.c_compiler(), *WARNINGS, "-c", "example.c", "-o", "example.o"], tmp_path / "driver")
+    assert {path.name for path in (tmp_path / "driver").iterdir()} == {
+        *c_library(linux=True),
+        "daqkf.o",
+        "example.c",
+        "example.o",
+    }
 
 
 MESSAGES = """#include "daqkf.h"

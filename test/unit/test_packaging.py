@@ -49,6 +49,7 @@ DISTRIBUTIONS = {"vcd": "pyvcd"}
 """Packages of other names than those that are imported."""
 
 ELSEWHERE = {
+    "pynq": "the images of boards with PYNQ bring it",
     "torch": "whoever has a PyTorch module has PyTorch",
 }
 """What is imported if the user has it, and is in no extra."""

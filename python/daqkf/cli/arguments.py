@@ -25,6 +25,10 @@ TRAINING_PASSES = 2
 """Of training MiniLM in `daqkf eval`: as many as it takes for the figures of docs/accuracy.md."""
 
 
+ACCELERATORS = ("fast", "rtl", "queue", "soc")
+BOARD = "board:"
+"""What stands before a board's name where an accelerator can be."""
+
 ACCURACIES = [0.98, 0.99, 0.995]
 """Cosines that `daqkf eval` chooses MiniLM's levels for."""
 
@@ -62,11 +66,13 @@ def _add_run(commands: Commands) -> None:
     runner.add_argument("-o", "--output", required=True, help="outputs by name, .npz")
     runner.add_argument(
         "--accelerator",
-        default="fast",
-        choices=("fast", "rtl", "queue", "soc"),
+        default=ACCELERATORS[0],
+        type=_accelerator,
+        metavar="{fast,rtl,queue,soc,board:NAME}",
         help="exact integers, the simulated RTL of the array, or that of the whole system, which "
         "takes jobs from a queue in external memory, or that of a SoC around it, too, with a "
-        "processor, firmware and an SDRAM (default: fast)",
+        "processor, firmware and an SDRAM; or a board, such as board:uio:/dev/uio0 or "
+        "board:uart:/dev/ttyUSB1,csr=csr.csv (docs/drivers.md; default: fast)",
     )
     runner.add_argument("--only", default="", help="kernels on it whose names begin so")
     runner.add_argument(
@@ -89,6 +95,14 @@ def _add_run(commands: Commands) -> None:
         help="from which on memory is the queues' (default: 0)",
     )
     _add_external_memory(runner)
+
+
+def _accelerator(text: str) -> str:
+    """An accelerator by its name."""
+    if text not in ACCELERATORS and not text.startswith(BOARD):
+        known = ", ".join((*ACCELERATORS, f"{BOARD}NAME"))
+        raise argparse.ArgumentTypeError(f"unknown accelerator {text!r} (known: {known})")
+    return text
 
 
 def _address(text: str) -> int:

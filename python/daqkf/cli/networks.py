@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from daqkf.compiler.accuracy import Measured
     from daqkf.compiler.compiled_network import CompiledNetwork
     from daqkf.compiler.options import NetworkOptions
+    from daqkf.drivers.device import Board
     from daqkf.passes.progress import Progress
     from daqkf.passes.steps import Steps
     from daqkf.runtime.accelerators import Accelerator
@@ -204,14 +205,15 @@ def run_network(options: argparse.Namespace) -> int:
     from daqkf.compiler.compiled_network import FAST, QUEUE, CompiledNetwork
     from daqkf.support.console import showing
 
-    if options.external_memory and options.accelerator in (FAST, SOC):
+    board = _board(options)
+    if options.external_memory and (board or options.accelerator in (FAST, SOC)):
         raise DaqkfError("--external-memory is for --accelerator rtl or queue")
     if options.accelerator != QUEUE and (options.queues or options.base):
         raise DaqkfError("--queues and --base are for --accelerator queue")
     network = CompiledNetwork.load(options.network)
     inputs = load_inputs(options.inputs)
     with showing(Console(stderr=True), "run") as progress:
-        device = _device(network, options, progress)
+        device = board or _device(network, options, progress)
         results = network.run(
             inputs,
             accelerator=device,
@@ -226,7 +228,10 @@ def run_network(options: argparse.Namespace) -> int:
     write_atomically(Path(options.output), archive(results))
     shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in results.items())
     print(f"{options.output}: {shapes}")
-    if options.accelerator == SOC:
+    if board:
+        board.close()
+        print(f"{board.stored:,} bytes written to the board, {board.interrupts:,} interrupts")
+    elif options.accelerator == SOC:
         from daqkf.cli.boards import print_soc_runs
 
         print_soc_runs(device)
@@ -236,6 +241,17 @@ def run_network(options: argparse.Namespace) -> int:
         cycles = sum(entry.total for entry in network.simulated.cycles.values())
         print(f"{cycles:,} cycles of the array, {len(network.simulated.cycles)} programs")
     return 0
+
+
+def _board(options: argparse.Namespace) -> "Board | None":
+    """The board that kernels run on, if they do."""
+    from daqkf.cli.arguments import BOARD
+
+    if not options.accelerator.startswith(BOARD):
+        return None
+    from daqkf.drivers.names import board
+
+    return board(options.accelerator.removeprefix(BOARD))
 
 
 def _device(

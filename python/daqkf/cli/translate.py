@@ -5,7 +5,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -15,6 +15,7 @@ from xdsl.dialects.builtin import ModuleOp
 from daqkf.cli.guard import add_memory, add_version, guarded
 from daqkf.compiler.formats import FORMATS, load_network
 from daqkf.dialects.rpea import ArrayOp, Playable
+from daqkf.drivers.c_library import c_library
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.lowering.rtl.register_map import EXPORTS
 from daqkf.passes.array_files import load_archive
@@ -23,7 +24,8 @@ from daqkf.support.errors import DaqkfError
 from daqkf.support.facts import Facts
 from daqkf.support.ir import make_context, module_text, parse_module
 
-TO = ("verilog", "split-verilog", "program", "listing", "mlir", *EXPORTS)
+C_DRIVER = "c-driver"
+TO = ("verilog", "split-verilog", "program", "listing", "mlir", *EXPORTS, C_DRIVER)
 
 
 def _program(module: ModuleOp) -> Playable:
@@ -193,7 +195,7 @@ def make_parser() -> argparse.ArgumentParser:
         "-o; program: the program image; listing: the program image as text; mlir: the IR itself "
         "(what imports and --disassemble make by default); "
         "without an input, the registers of daqkf_system as c-header, as python-constants, or as "
-        "the register-table of docs/registers.md",
+        "the register-table of docs/registers.md, and the driver in C as c-driver in the folder -o",
     )
     parser.add_argument("-o", "--output", help="output file or folder; by default, stdout")
     add_memory(parser)
@@ -210,11 +212,13 @@ def _run(options: argparse.Namespace) -> int:
     to = options.to or ("mlir" if options.import_npz or options.source else None)
     if to is None:
         raise DaqkfError(f"say what to translate to: --to {{{','.join(TO)}}}")
-    if to == "split-verilog" and not options.output:
-        raise DaqkfError("--to split-verilog needs a folder: -o FOLDER")
-    if to in EXPORTS:
+    if to in ("split-verilog", C_DRIVER) and not options.output:
+        raise DaqkfError(f"--to {to} needs a folder: -o FOLDER")
+    if to in (*EXPORTS, C_DRIVER):
         if options.input or options.import_npz or options.source:
             raise DaqkfError(f"--to {to} is the same for all arrays, and takes no input")
+        if to == C_DRIVER:
+            return _write_files(options.output, c_library(linux=True))
         return _write(options.output, EXPORTS[to]().encode())
     if options.source and (options.import_npz or options.input in (None, "-")):
         raise DaqkfError(f"--from {options.source} needs a file, and no --import-npz")
@@ -228,9 +232,7 @@ def _run(options: argparse.Namespace) -> int:
         module = parse_module(make_context(), text, path or "stdin")
 
     if to == "split-verilog":
-        for name, text in _verilog(module).items():
-            write_atomically(Path(options.output, name), text.encode())
-        return 0
+        return _write_files(options.output, _verilog(module))
     if to in ("program", "listing"):
         from daqkf.lowering.image.encode import encode
         from daqkf.lowering.image.listing import listing
@@ -250,6 +252,12 @@ def _run(options: argparse.Namespace) -> int:
     if not options.output and to == "program" and sys.stdout.isatty():
         raise DaqkfError("a program image is binary: write it to a file with -o FILE")
     return _write(options.output, data)
+
+
+def _write_files(folder: str, texts: Mapping[str, str]) -> int:
+    for name, text in texts.items():
+        write_atomically(Path(folder, name), text.encode())
+    return 0
 
 
 def _write(output: str | None, data: bytes) -> int:

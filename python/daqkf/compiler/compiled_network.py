@@ -54,7 +54,7 @@ from daqkf.passes.nn_kernels import kernel_name
 from daqkf.passes.nn_product import Inputs, in_order, in_parts, together
 from daqkf.passes.progress import Progress, silent
 from daqkf.passes.quantize.weights import integer_weights
-from daqkf.runtime.accelerators import Accelerator, Resumable, SimulatedArray
+from daqkf.runtime.accelerators import Accelerator, Configurable, Resumable, SimulatedArray
 from daqkf.runtime.simulator import Simulator
 from daqkf.runtime.system import SimulatedSystem
 from daqkf.support.errors import DaqkfError, describe
@@ -251,7 +251,9 @@ class CompiledNetwork(LoweredNetwork):
                 for part in in_parts(function, inputs)
             ]
         except (InterpretationError, ValueError) as error:
-            raise DaqkfError(describe(error)) from None
+            # A new error, as the interpreter notes the whole IR on those that pass.
+            kind = type(error) if isinstance(error, DaqkfError) else DaqkfError
+            raise kind(describe(error)) from None
         return dict(zip(self.outputs, together(function, parts), strict=True))
 
     def runner(
@@ -283,6 +285,8 @@ class CompiledNetwork(LoweredNetwork):
                 known = ", ".join(self.selected())
                 raise DaqkfError(f"no kernel's name begins with '{name}' (known: {known})")
         device = None if isinstance(accelerator, str) else accelerator
+        if isinstance(device, Configurable):
+            device = device.for_array(self.config)
         if device is not None and resume is not None:
             device = Resumable(device, Path(resume))
         return KernelRunner(self, device, names, check, progress, ranked)

@@ -15,8 +15,17 @@ LINUX = ("daqkf_uio.h", "daqkf_uio.c")
 """What is for Linux."""
 
 
-def c_library(*, linux: bool = False) -> dict[str, str]:
-    """The texts of the driver in C by name, with that for Linux or without, and of its registers."""
-    names = (*LIBRARY, *(LINUX if linux else ()))
+NETWORK = ("daqkf_network.h", "daqkf_network.c", "daqkf_host.h", "daqkf_host.c")
+"""What generated hosts of networks need besides."""
+
+
+def c_library(*, linux: bool = False, network: bool = False) -> dict[str, str]:
+    """The texts of the driver in C by name, and its registers.
+
+    Args:
+        linux: with what is for Linux.
+        network: with what hosts of networks need.
+    """
+    names = (*LIBRARY, *(LINUX if linux else ()), *(NETWORK if network else ()))
     texts = {name: (SOURCES / name).read_text(encoding="utf-8") for name in names}
     return {REGISTERS: c_header(), **texts}

@@ -42,13 +42,28 @@ class Accelerator(Protocol):
 class QueueAccelerator(Accelerator, Protocol):
     """An array with a queue in external memory, on a board or in a simulator."""
 
-    base: int
-    """The address from which on memory is its own, a multiple of 4096."""
+    @property
+    def base(self) -> int:
+        """The address from which on memory is its own, a multiple of 4096."""
+        ...
 
     def play(self, queue: Queue) -> bytes:
         """Put a queue's content into memory, ring its doorbell, and wait for its interrupt.
 
         Returns what memory holds then, from `queue.base` on.
+        """
+        ...
+
+
+@runtime_checkable
+class Configurable(Protocol):
+    """What becomes an accelerator when it is known for which array: a board."""
+
+    def for_array(self, config: ArrayConfig) -> Accelerator:
+        """The accelerator, if it is one for this array.
+
+        Raises:
+            DaqkfError: it has another circuit, or cannot be reached.
         """
         ...
 

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from enum import IntEnum
 from pathlib import Path
 
 import numpy as np
@@ -125,15 +126,9 @@ class SimulatedSystem:
         lines, content = self.simulate(steps, queue.content)
         moved, *words = lines
         cycles, *ports = (int(word) for word in moved.split())
-        status, error, counts = words[0], words[1], [int(word, 16) for word in words[2:]]
-        failure = QueueError(register("queue_status").field("error").get(int(status, 16)))
-        if failure:
-            reason = LoadError(register("status").field("error").get(int(error, 16)))
-            head = register("queue_status").field("head").get(int(status, 16))
-            detail = f" ({reason.name.lower()})" if reason else ""
-            raise SimulationError(
-                f"the queue stopped in job {head} with error {failure.name.lower()}{detail}"
-            )
+        status, error, *counts = (int(word, 16) for word in words)
+        if failure := queue_failure(status, error):
+            raise SimulationError(failure)
         found = dict(zip(COUNTERS, counts, strict=True))
         *streams, read, written = ports
         self.runs.append(
@@ -158,19 +153,20 @@ class SimulatedSystem:
         Raises:
             SimulationError: as `play`.
         """
-        memory, places, lanes = QueueMemory(self.config, self.base), list[int](), self.config.lanes
-        for job in jobs:
-            if job.image is None:
-                raise ValueError("a job of a queue needs its own program")
-            beats, rows = job.beats(lanes), sum(job.tiles(lanes)) * job.rows
-            places.append(memory.reserve(rows * lanes))
-            activations = memory.store(beats.tobytes())
-            memory.add(memory.program(job.image), activations, len(beats), places[-1], rows)
-        content = self.play(memory.queue())
-        return [
-            job.from_rows(np.frombuffer(content, np.int8, offset=place - self.base), lanes)
-            for job, place in zip(jobs, places, strict=True)
-        ]
+        return run_as_queue(self, self.config, jobs)
+
+    def command(self) -> list[str]:
+        """The command line of the simulator, without what the host does and what memory holds.
+
+        Raises:
+            SimulationError: a share of pauses that is none.
+        """
+        if not 0 <= self.stalls < 1:
+            raise SimulationError(f"stalls must be 0 <= stalls < 1, not {self.stalls}")
+        limit = int(longest_silence(self.config) / (1 - self.stalls))
+        numbers = [self.seed, round(1000 * self.stalls), limit]
+        command = [self.binary, *numbers, self.memory.text(self.channels), self.base]
+        return [str(part) for part in command]
 
     def simulate(self, steps: Sequence[str], content: bytes) -> tuple[list[str], bytes]:
         """What a host of these steps prints, and what memory holds in the end.
@@ -182,16 +178,11 @@ class SimulatedSystem:
         Raises:
             SimulationError: nothing moved any more, or the protocol was broken.
         """
-        if not 0 <= self.stalls < 1:
-            raise SimulationError(f"stalls must be 0 <= stalls < 1, not {self.stalls}")
         with tempfile.TemporaryDirectory(prefix="daqkf-") as folder:
             Path(folder, "script").write_text("\n".join([*steps, ""]), encoding="utf-8")
             Path(folder, "content").write_bytes(content + bytes(-len(content) % _PAGE))
-            limit = int(longest_silence(self.config) / (1 - self.stalls))
-            numbers = [self.seed, round(1000 * self.stalls), limit]
-            command = [self.binary, *numbers, self.memory.text(self.channels), self.base]
             run = subprocess.run(
-                [str(part) for part in [*command, "script", "content", "result"]],
+                [*self.command(), "script", "content", "result"],
                 cwd=folder,
                 env=os.environ,
                 capture_output=True,
@@ -202,6 +193,44 @@ class SimulatedSystem:
                 lines = run.stderr.strip().splitlines() or [f"exit code {run.returncode}"]
                 raise SimulationError(lines[-1])
             return run.stdout.splitlines(), Path(folder, "result").read_bytes()
+
+
+def run_as_queue(
+    device: QueueAccelerator, config: ArrayConfig, jobs: Sequence[Job]
+) -> list[Results]:
+    """The results of jobs, which a device runs as one queue.
+
+    Raises:
+        ValueError: a job without a program, or an array without a queue.
+    """
+    memory, places, lanes = QueueMemory(config, device.base), list[int](), config.lanes
+    for job in jobs:
+        if job.image is None:
+            raise ValueError("a job of a queue needs its own program")
+        beats, rows = job.beats(lanes), sum(job.tiles(lanes)) * job.rows
+        places.append(memory.reserve(rows * lanes))
+        activations = memory.store(beats.tobytes())
+        memory.add(memory.program(job.image), activations, len(beats), places[-1], rows)
+    content = device.play(memory.queue())
+    return [
+        job.from_rows(np.frombuffer(content, np.int8, offset=place - memory.base), lanes)
+        for job, place in zip(jobs, places, strict=True)
+    ]
+
+
+def queue_failure(queue_status: int, status: int) -> str | None:
+    """What has stopped a queue, by the words of the registers `queue_status` and `status`."""
+    entry = register("queue_status")
+    if not (error := entry.field("error").get(queue_status)):
+        return None
+    reason = register("status").field("error").get(status)
+    detail = f" ({_named(LoadError, reason)})" if reason else ""
+    job = entry.field("head").get(queue_status)
+    return f"the queue stopped in job {job} with error {_named(QueueError, error)}{detail}"
+
+
+def _named(errors: type[IntEnum], value: int) -> str:
+    return errors(value).name.lower() if value in set(errors) else str(value)
 
 
 def _write(name: str, word: int) -> str:

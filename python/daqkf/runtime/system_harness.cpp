@@ -20,7 +20,14 @@
 //   faults FIRST COUNT    so many bytes of memory are answered with an error from now on
 //   dead FLAG             whether memory answers nothing from now on
 //
-// Exit codes: 0 done, 3 nothing moves, or the protocol is broken.
+// If SCRIPT is -, the host is somebody at the other end of the standard streams, who gets answers at once and
+// may also say:
+//
+//   store ADDRESS COUNT   writes so many bytes, which follow the line, to memory
+//   load ADDRESS COUNT    gives as many bytes of memory
+//   until CYCLES          waits for the interrupt, for so long at most, and prints whether it is there
+//
+// If RESULT is -, it is not written. Exit codes: 0 done, 3 nothing moves, or the protocol is broken.
 
 #include <cstdint>
 #include <cstdio>
@@ -28,6 +35,7 @@
 #include <cstring>
 #include <deque>
 #include <fstream>
+#include <iostream>
 #include <memory>
 #include <random>
 #include <sstream>
@@ -189,10 +197,15 @@ struct Bench {
     return word;
   }
 
-  void poke(uint64_t address, uint32_t word) {
-    if (!content.has(address, sizeof(word)))
+  // Memory from an address on, which has to have so many bytes.
+  uint8_t *memory(uint64_t address, uint64_t count) {
+    if (!content.has(address, count))
       fail(1, "there is no such memory");
-    std::memcpy(content.at(address), &word, sizeof(word));
+    return content.at(address);
+  }
+
+  void poke(uint64_t address, uint32_t word) {
+    std::memcpy(memory(address, sizeof(word)), &word, sizeof(word));
   }
 
   void interrupt() {
@@ -220,7 +233,13 @@ struct Bench {
     return found;
   }
 
-  void obey(const std::string &line) {
+  bool until(uint64_t limit) {
+    for (uint64_t cycle = 0; cycle < limit && !top->irq; ++cycle)
+      step();
+    return top->irq;
+  }
+
+  void obey(const std::string &line, std::istream &script) {
     std::istringstream words(line);
     std::string what;
     uint64_t first = 0, second = 0;
@@ -236,6 +255,12 @@ struct Bench {
         step();
     else if (what == "poke")
       poke(first, uint32_t(second));
+    else if (what == "store")
+      script.read(reinterpret_cast<char *>(memory(first, second)), std::streamsize(second));
+    else if (what == "load")
+      std::fwrite(memory(first, second), 1, second, stdout);
+    else if (what == "until")
+      std::printf("%d\n", until(first));
     else if (what == "faults")
       faults.first = first, faults.count = second;
     else if (what == "dead")
@@ -244,6 +269,13 @@ struct Bench {
       fail(1, "unknown command " + what);
   }
 };
+
+void writeFile(const char *path, const Bytes &bytes) {
+  std::ofstream file(path, std::ios::binary);
+  file.write(reinterpret_cast<const char *>(bytes.data()), std::streamsize(bytes.size()));
+  if (!file.flush())
+    fail(1, std::string("cannot write ") + path);
+}
 
 } // namespace
 
@@ -272,14 +304,18 @@ int main(int argc, char **argv) {
     bench.edge();
   top.aresetn = 1;
 
-  std::ifstream script(argv[6]);
-  for (std::string line; std::getline(script, line);)
-    bench.obey(line);
-  std::ofstream file(argv[8], std::ios::binary);
-  const Bytes &bytes = bench.content.bytes;
-  file.write(reinterpret_cast<const char *>(bytes.data()), std::streamsize(bytes.size()));
-  if (!file.flush())
-    fail(1, std::string("cannot write ") + argv[8]);
+  const bool live = std::string(argv[6]) == "-";
+  std::ifstream file;
+  if (!live)
+    file.open(argv[6]);
+  std::istream &script = live ? std::cin : file;
+  for (std::string line; std::getline(script, line);) {
+    bench.obey(line, script);
+    if (live)
+      std::fflush(stdout);
+  }
+  if (std::string(argv[8]) != "-")
+    writeFile(argv[8], bench.content.bytes);
   top.final();
   return 0;
 }

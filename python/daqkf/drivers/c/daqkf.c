@@ -454,15 +454,14 @@ enum daqkf_result daqkf_wait(struct daqkf_device *device) {
 static enum daqkf_result run(struct daqkf_device *device, const struct daqkf_job *jobs,
                              size_t count) {
   for (size_t number = 0; number < count; ++number) {
-    const uint32_t last = number + 1 == count ? DAQKF_DESCRIPTOR_FLAGS_INTERRUPT : 0;
-    enum daqkf_result result = add(device, &jobs[number], last);
-    if (result == DAQKF_ERROR_FULL) {
+    if (jobs_from(device, device->head, device->tail) == device->size) {
       TRY(daqkf_ring(device));
       TRY(daqkf_wait(device));
-      result = add(device, &jobs[number], last);
     }
-    if (result != DAQKF_OK)
-      return result;
+    /* The last one for which there is room interrupts, too. */
+    const bool fills = jobs_from(device, device->head, device->tail) + 1 == device->size;
+    const bool last = fills || number + 1 == count;
+    TRY(add(device, &jobs[number], last ? DAQKF_DESCRIPTOR_FLAGS_INTERRUPT : 0));
   }
   TRY(daqkf_ring(device));
   return daqkf_wait(device);
