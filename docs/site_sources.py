@@ -37,6 +37,7 @@ NAVIGATION: Mapping[str, tuple[str, ...]] = {
         "planning",
         "exploring",
         "report",
+        "packages",
         "hardware-interface",
     ),
     "Notebooks": ("notebooks/layer", "notebooks/network", "notebooks/language_model"),

@@ -106,6 +106,8 @@ PROGRAMS: Mapping[str, Callable[[list[str]], None]] = {
     "pip": _pip,
     "make": _make,
     "head": _nothing,
+    "fusesoc": _nothing,
+    "vivado": _nothing,
     "echo": _nothing,
 }
 """What checks the arguments of each program that a document may call."""
