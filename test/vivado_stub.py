@@ -21,6 +21,13 @@ from typing import Any
 
 SPIRIT = "{http://www.spiritconsortium.org/XMLSchema/SPIRIT/1685-2009}"
 
+NEEDED = {
+    "ARADDR": {"ARVALID", "ARREADY", "RDATA", "RVALID", "RREADY"},
+    "AWADDR": {"AWVALID", "AWREADY", "WDATA", "WVALID", "WREADY", "BVALID", "BREADY"},
+    "TDATA": {"TVALID", "TREADY"},
+}
+"""What a bus of AXI has to have beside its address, or its data."""
+
 
 class VivadoError(Exception):
     """What Vivado would not take."""
@@ -439,6 +446,10 @@ def packaged(component: Path) -> tuple[str, Ip]:
                 clocks[other] = physical
             continue
         manager = bus.find(f"{SPIRIT}master") is not None
+        for first, needed in NEEDED.items():
+            missing = needed - maps.keys()
+            if first in maps and missing:
+                raise VivadoError(f"{component}: {name} has no {', '.join(sorted(missing))}")
         spaces = [
             entry.get(f"{SPIRIT}addressSpaceRef", "")
             for entry in bus.iter(f"{SPIRIT}addressSpaceRef")

@@ -107,6 +107,7 @@ PROGRAMS: Mapping[str, Callable[[list[str]], None]] = {
     "make": _make,
     "head": _nothing,
     "fusesoc": _nothing,
+    "quartus_sh": _nothing,
     "vivado": _nothing,
     "echo": _nothing,
 }

@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -33,6 +34,7 @@ from daqkf.lowering.rtl.registers import registers_of
 from daqkf.packaging.boards import names
 from daqkf.packaging.core_file import core_package
 from daqkf.packaging.ip_xact import VLNV, Edition, component_xml
+from daqkf.packaging.quartus import quartus_package
 from daqkf.packaging.system import Protocol, System
 from daqkf.packaging.vivado import vivado_package
 from daqkf.runtime import tools
@@ -244,6 +246,7 @@ def test_a_clock_is_asked_for(tmp_path: Path):
             "has no port irx",
         ),
         ("ip/component.xml", "daqkf_system.sv", "system.sv", "system.sv is not there"),
+        ("ip/component.xml", ">RREADY<", ">READY<", "s_axi has no RREADY"),
     ],
 )
 def test_the_stub_finds_what_is_wrong(file: str, good: str, bad: str, message: str, tmp_path: Path):
@@ -264,6 +267,138 @@ def test_boards_that_vivado_has_no_files_of(tmp_path: Path):
         Vivado().source(project("queue", "vcu118", tmp_path / "card"))
     # The processing system of this one is told all that it has to know.
     Vivado().source(project("queue", "pynq-z2", tmp_path / "small"))
+
+
+# Quartus.
+
+
+def quartus(kind: str, board: str, folder: Path, clock: float | None = None) -> Path:
+    quartus_package(system(kind), board, clock, "an array").write(folder)
+    return folder
+
+
+def run_quartus(folder: Path, slack: float = 0.1):
+    pytest.importorskip("tkinter", reason="this Python has no Tcl")
+    from quartus_stub import Quartus
+
+    return Quartus(folder / "build.tcl", slack)
+
+
+def module(name: str, ports: Mapping[str, tuple[str, int]]) -> str:
+    """An empty module of these ports."""
+    lines = ",\n".join(f"{way} wire [{width - 1}:0] {port}" for port, (way, width) in ports.items())
+    quiet = "".join(f"/* verilator lint_off {rule} */\n" for rule in ("UNUSEDSIGNAL", "UNDRIVEN"))
+    return f"{quiet}module {name}({lines});\nendmodule\n"
+
+
+def verilate(folder: Path, top: str, *files: str) -> str:
+    verilator = tools.verilator()
+    run = subprocess.run(
+        [
+            *verilator.argv,
+            "--lint-only",
+            "-Wall",
+            "--language",
+            "1800-2012",
+            "--top-module",
+            top,
+            *files,
+        ],
+        cwd=folder,
+        env=verilator.env,
+        capture_output=True,
+        text=True,
+    )
+    return run.stderr if run.returncode or "%Warning" in run.stderr else ""
+
+
+def test_quartus_projects_run(tmp_path: Path):
+    folder = quartus("queue", "de10-nano", tmp_path)
+    done = run_quartus(folder)
+    assert done.done[-1] == "quartus_cpf" and (folder / "daqkf.rbf").exists()
+    assert done.system is not None
+    managers = {start for start, end in done.system.connections if end == "hps.f2h_axi_slave"}
+    assert managers == {"daqkf.m_axi0", "daqkf.m_axi_data"}
+    # The top has a pin for each port of the system that Platform Designer makes.
+    (folder / "soc.sv").write_text(module("soc", done.system.ports))
+    assert verilate(folder, "daqkf_top", "daqkf_top.sv", "soc.sv") == ""
+    addresses = json.loads((folder / "addresses.json").read_text())
+    assert addresses["registers"]["daqkf"] == {"base": 0xFF20_0000, "bytes": 4096}
+
+
+@pytest.mark.parametrize("kind", MACHINES)
+def test_platform_designer_takes_the_component(kind: str, tmp_path: Path):
+    pytest.importorskip("tkinter", reason="this Python has no Tcl")
+    from quartus_stub import ComponentScript
+
+    folder = quartus(kind, "component", tmp_path) / "ip"
+    component = ComponentScript(folder / "daqkf_system_hw.tcl").component
+    assert verilate(folder, component.module, *component.files) == ""
+    ports = {
+        port: (is_input, width)
+        for entry in component.interfaces.values()
+        for port, is_input, width in entry.roles.values()
+    }
+    compilation = Compilation()
+    for file in component.files:
+        compilation.addSyntaxTree(SyntaxTree.fromText((folder / file).read_text()))
+    (top,) = compilation.getRoot().topInstances
+    assert top.name == component.module
+    assert ports == {
+        port.name: (str(port.direction).endswith("In"), port.type.bitWidth)
+        for port in top.body.portList
+    }
+
+
+def test_a_project_of_quartus_stops_where_timing_is_missed(tmp_path: Path):
+    folder = quartus("queue", "de10-nano", tmp_path, 120)
+    with pytest.raises(Exception, match=r"misses its clock of 120 MHz by 0\.2 ns"):
+        run_quartus(folder, slack=-0.2)
+    assert not (folder / "daqkf.rbf").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "good", "bad", "message"),
+    [
+        ("system.tcl", "daqkf.m_axi0 hps", "daqkf.m_axi9 hps", "no interface 'daqkf.m_axi9'"),
+        ("system.tcl", "hps.f2h_axi_slave", "hps.f2h_axi", "no interface 'hps.f2h_axi'"),
+        ("system.tcl", "add_instance pll altera_pll", "add_instance pll pll", "no component 'pll'"),
+        ("system.tcl", "gui_use_locked", "use_locked", "no parameter 'use_locked'"),
+        ("system.tcl", "add_connection pll.outclk0 daqkf.clock\n", "", "daqkf.clock is not"),
+        ("system.tcl", "pll.outclk0 daqkf.clock", "hps.h2f_reset daqkf.clock", "cannot be"),
+        ("system.tcl", "irqNumber", "baseAddress", "no parameter 'baseAddress'"),
+        ("daqkf.qsf", "-to FPGA_CLK1_50", "-to CLOCK_50", "no port 'CLOCK_50'"),
+        ("daqkf.qsf", "daqkf_top.sv", "top.sv", "no file 'top.sv'"),
+        ("daqkf.sdc", "get_ports FPGA_CLK1_50", "get_ports CLOCK_50", "no port 'CLOCK_50'"),
+        ("daqkf.sdc", "derive_pll_clocks", "derive_clocks", "invalid command name"),
+        ("build.tcl", "run {quartus_map daqkf}\n", "", "quartus_map has not run"),
+        ("build.tcl", "run {quartus_cpf", "run {quartus_cdf", "no program 'quartus_cdf'"),
+        ("ip/daqkf_system_hw.tcl", "m_axi0_arid arid", "m_axi0_arid arident", "no role 'arident'"),
+        (
+            "ip/daqkf_system_hw.tcl",
+            "add_interface_port m_axi0 m_axi0_bid bid Input 1\n",
+            "",
+            "m_axi0 has no bid",
+        ),
+        ("ip/daqkf_system_hw.tcl", "PATH daqkf_array.sv", "PATH array.sv", "no file 'array.sv'"),
+    ],
+)
+def test_the_stub_of_quartus_finds_what_is_wrong(
+    file: str, good: str, bad: str, message: str, tmp_path: Path
+):
+    folder = quartus("queue", "de10-nano", tmp_path)
+    text = (folder / file).read_text()
+    assert good in text
+    (folder / file).write_text(text.replace(good, bad, 1))
+    with pytest.raises(Exception, match=re.escape(message)):
+        run_quartus(folder)
+
+
+def test_a_board_that_feeds_no_streams_wants_a_queue():
+    with pytest.raises(daqkf.DaqkfError, match="nothing on Terasic DE10-Nano feeds the streams"):
+        quartus_package(system("streams"), "de10-nano", None, "")
+    with pytest.raises(daqkf.DaqkfError, match="--clock is for a board"):
+        quartus_package(system("streams"), "component", 100, "")
 
 
 # FuseSoC.
@@ -361,24 +496,7 @@ def test_the_circuit_is_systemverilog_of_2012(kind: str, tmp_path: Path):
     files = system(kind).files
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    verilator = tools.verilator()
-    run = subprocess.run(
-        [
-            *verilator.argv,
-            "--lint-only",
-            "-Wall",
-            "--language",
-            "1800-2012",
-            "--top-module",
-            "daqkf_system",
-            *files,
-        ],
-        cwd=tmp_path,
-        env=verilator.env,
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 0 and "%Warning" not in run.stderr, run.stderr
+    assert verilate(tmp_path, "daqkf_system", *files) == ""
     words = {word for text in files.values() for word in re.findall(r"[$\w]+", _bare(text))}
     assert not words & {
         *("class", "covergroup", "constraint", "interface", "modport", "program", "checker"),

@@ -84,6 +84,19 @@ def _vivado(compiled: "Design | CompiledNetwork", choice: str, clock: float | No
     return vivado_package(System.of(compiled.config), choice, clock, contents(compiled))
 
 
+def _quartus_boards() -> list[str]:
+    from daqkf.packaging.boards import names
+
+    return [*names("quartus"), "component"]
+
+
+def _quartus(compiled: "Design | CompiledNetwork", choice: str, clock: float | None) -> "Package":
+    from daqkf.packaging.quartus import quartus_package
+    from daqkf.packaging.system import System
+
+    return quartus_package(System.of(compiled.config), choice, clock, contents(compiled))
+
+
 def _core(compiled: "Design | CompiledNetwork", _choice: str, _clock: float | None) -> "Package":
     from daqkf.packaging.core_file import core_package
     from daqkf.packaging.system import System
@@ -111,6 +124,7 @@ PURPOSES: Mapping[str, Purpose] = {
     purpose.name: purpose
     for purpose in (
         Purpose("vivado", "BOARD", _vivado_boards, "a project for Vivado", _vivado),
+        Purpose("quartus", "BOARD", _quartus_boards, "a project for Quartus", _quartus),
         Purpose("core", "", _none, "a core for FuseSoC and edalize", _core),
         Purpose("ip-xact", "", _none, "a component of IP-XACT, IEEE 1685-2014", _ip_xact),
     )
