@@ -181,10 +181,11 @@ def _zynqmp(config: Mapping[str, str]) -> Parts:
             pins[clock] = _in("clk")
             segments = {
                 f"{place}DDR_LOW": (0, 1 << 31),
-                f"{place}DDR_HIGH": (0x8_0000_0000, 1 << 31),
                 f"{place}LPS_OCM": (0xFF00_0000, 1 << 24),
                 f"{place}QSPI": (0xC000_0000, 1 << 29),
             }
+            if _yes(config, "PSU__DDR_HIGH_ADDRESS_GUI_ENABLE"):
+                segments[f"{place}DDR_HIGH"] = 0x8_0000_0000, 1 << 31
             buses[f"S_AXI_HP{number}_FPD"] = Interface(False, "aximm", clock, segments=segments)
     return pins, buses
 
@@ -317,6 +318,7 @@ IPS: Mapping[str, Ip] = {
             "PSU__FPGA_PL0_ENABLE": "0",
             "PSU__CRL_APB__PL0_REF_CTRL__FREQMHZ": "100",
             "PSU__USE__IRQ0": "0",
+            "PSU__DDR_HIGH_ADDRESS_GUI_ENABLE": "0",
             **{f"PSU__USE__M_AXI_GP{n}": str(int(n < 2)) for n in range(3)},
             **{f"PSU__USE__S_AXI_GP{n}": "0" for n in range(7)},
         },
@@ -645,6 +647,7 @@ class Vivado:
 
     def do_get_property(self, name: str, target: str) -> str:
         known = {"PROGRESS": "100%", "STATUS": "complete", "STATS.WNS": str(self.slack)}
+        known["STATS.WHS"] = "0.01"
         assert target == "impl_1" and "wait_on_run" in self.done
         return known[name]
 
@@ -680,7 +683,7 @@ class Vivado:
         assert arguments == ("-fileset", "sources_1")
 
     def do_launch_runs(self, *arguments: str) -> None:
-        assert arguments == ("impl_1", "-to_step", "write_bitstream")
+        assert arguments == ("impl_1", "-to_step", "write_bitstream", "-jobs", "4")
         assert "validate_bd_design" in self.done and "make_wrapper" in self.done
         top = self.properties["sources_1", "top"]
         if top != f"{self.design}_wrapper":
@@ -715,6 +718,10 @@ class Vivado:
             Path(source).read_text()
         )
         return self._found("register", text, there)
+
+    def do_create_clock(self, *arguments: str) -> None:
+        flag, _, other, period, port = arguments
+        assert (flag, other) == ("-name", "-period") and float(period) > 0 and port
 
     def do_set_false_path(self, flag: str, _: str) -> None:
         assert flag == "-to"
@@ -757,6 +764,7 @@ class Vivado:
         self._found("rule", rule, AUTOMATIONS.get(name) == self.cells[cell].ip)
         words = list(map(str, self.tcl.splitlist(settings)))
         wanted = dict(zip(words[::2], words[1::2], strict=True))
+        assert wanted.keys() <= {"make_external", "apply_board_preset", "Master", "Slave"}
         if wanted["apply_board_preset"] == "1" and ("project", "board_part") not in self.properties:
             raise VivadoError("there is no board whose settings could be applied")
 

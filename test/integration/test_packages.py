@@ -21,8 +21,10 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from lxml import etree
+from onnx import TensorProto, helper, numpy_helper
 from pyslang.ast import Compilation
 from pyslang.syntax import SyntaxTree
 
@@ -32,6 +34,7 @@ from daqkf.hw_targets import load_target
 from daqkf.hw_targets.config import ArrayConfig, smallest_array
 from daqkf.lowering.rtl.registers import registers_of
 from daqkf.packaging.boards import names
+from daqkf.packaging.choosing import contents
 from daqkf.packaging.core_file import core_package
 from daqkf.packaging.ip_xact import VLNV, Edition, component_xml
 from daqkf.packaging.quartus import quartus_package
@@ -222,6 +225,7 @@ def test_a_clock_is_asked_for(tmp_path: Path):
         ("design.tcl", "CONFIG.NUM_PORTS", "CONFIG.PORTS", "no property 'CONFIG.PORTS'"),
         ("design.tcl", "HP0_DDR_LOW 0x0", "HP0_DDR_LOW 0x1000", "cannot be at 0x1000"),
         ("design.tcl", "HP0_DDR_LOW 0x0", "HP9_DDR_LOW 0x0", "no segment"),
+        ("design.tcl", "GUI_ENABLE {1}", "GUI_ENABLE {0}", "no segment"),
         ("design.tcl", "daqkf/s_axi/registers", "daqkf/s_axi/reg0", "no segment"),
         ("design.tcl", "no_address daqkf/m_axi0 ps/SAXIGP2/HP0_QSPI\n", "", "has no address"),
         (
@@ -540,6 +544,35 @@ def test_the_command_writes_a_package(
     # A package of another kind, where no folder is named.
     code, out, _ = told(capsys, design, "--core")
     assert code == 0 and (design.parent / "layer-core" / "daqkf.core").exists()
+
+
+def test_a_network_is_packaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    rng = np.random.default_rng(0)
+    up, down = (rng.standard_normal((8, 8)).astype(np.float32) for _ in range(2))
+    nodes = [
+        helper.make_node("MatMul", ["x", "up"], ["sums"]),
+        helper.make_node("Softmax", ["sums"], ["shares"]),
+        helper.make_node("MatMul", ["shares", "down"], ["y"]),
+    ]
+    infos = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", 8]) for n in "xy"]
+    constants = [numpy_helper.from_array(up, "up"), numpy_helper.from_array(down, "down")]
+    graph = helper.make_graph(nodes, "g", infos[:1], infos[1:], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "two.onnx")
+    x = rng.standard_normal((16, 8)).astype(np.float32)
+    daqkf.compile(tmp_path / "two.onnx", calibration={"x": x}, target="tiny").save(tmp_path / "net")
+    assert told(capsys, tmp_path / "net", "--vivado", "pynq-z2")[0] == 0
+    run_vivado(tmp_path / "net-pynq-z2" / "build.tcl")
+
+
+def test_names_do_not_leave_the_comments_that_they_are_in():
+    """The name of a target's file is data, and a comment of Tcl goes on behind a backslash."""
+
+    class Named:
+        figures: Mapping[str, str] = {"array": "a\nexit 1; [exec rm]\\"}
+
+    found = contents(Named())  # pyright: ignore[reportArgumentType]
+    assert "\n" not in found and "\\" not in found
 
 
 def test_a_package_replaces_its_own_files_alone(

@@ -120,14 +120,24 @@ class _Writer:
         """An element that names something by vendor, library, name and version."""
         return self(name, **dict(zip(("vendor", "library", "name", "version"), parts, strict=True)))
 
-    def parameters(self, values: dict[str, str]) -> ET.Element | None:
-        """What is said of something in pairs of name and value; None if nothing is."""
+    def parameters(
+        self, values: dict[str, str], owner: str, **attributes: str
+    ) -> ET.Element | None:
+        """What is said of something in pairs of name and value; None if nothing is.
+
+        In the old edition each value has an identifier that begins with the owner's, as Vivado
+        wants it.
+        """
         if not values:
             return None
-        entries = (
+        entries = [
             self("parameter", self.text("name", name), self.text("value", value))
             for name, value in values.items()
-        )
+        ]
+        if self.old:
+            for name, entry in zip(values, entries, strict=True):
+                identifier = {"id": f"{owner}.{name}", **attributes}
+                entry[-1].attrib.update({self.tag(key): text for key, text in identifier.items()})
         return self("parameters", *entries)
 
 
@@ -163,7 +173,9 @@ def component_xml(system: System, edition: Edition, folder: str = "") -> str:
         make("model", *_views(make), make("ports", *(_port(make, port) for port in system.ports))),
         _file_sets(make, system, folder),
         make.text("description", "A sparse, quantised matrix engine behind AXI ports, by DAQKF."),
-        make.parameters({"Component_Name": TOP}) if make.old else None,
+        make.parameters({"Component_Name": TOP}, "PARAM_VALUE", resolve="user", order="1")
+        if make.old
+        else None,
         make("vendorExtensions", _core_extensions()) if make.old else None,
     )
     ET.register_namespace(edition.prefix, edition.value)
@@ -204,7 +216,7 @@ def _interface(
     parameters: dict[str, str],
 ) -> ET.Element:
     """A bus interface of either edition."""
-    said = make.parameters(parameters)
+    said = make.parameters(parameters, f"BUSIFPARAM_VALUE.{name.upper()}")
     first = make.text("name", name), make.vlnv("busType", kind)
     if make.old:
         return make(

@@ -40,6 +40,7 @@ _STRIDE = 1 << 16
 _STREAM_BITS = frozenset(8 << power for power in range(8))
 """Widths that the streams of a DMA can have (AMD PG021)."""
 _SMALLEST_MEMORY_BITS = 32
+_REALIGNED_BITS = 64
 _MOST_MANAGERS = 16
 """That a SmartConnect joins (AMD PG247)."""
 
@@ -72,6 +73,8 @@ class Board:
     needs_board_files: bool = False
     settings: Mapping[str, str] = field(default_factory=dict[str, str])
     pins: tuple[Mapping[str, str], ...] = ()
+    clocks: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Periods in ns of clocks that come in and that no IP says, by port."""
 
 
 def load_board(name: str) -> Board:
@@ -158,6 +161,11 @@ class Transfer:
     def memory_bits(self) -> int:
         """Of its ports to memory."""
         return max(self.bits, _SMALLEST_MEMORY_BITS)
+
+    @property
+    def realigns(self) -> int:
+        """1 if it takes any address; a DMA of wider streams wants multiples of a beat."""
+        return int(self.bits <= _REALIGNED_BITS)
 
     @property
     def managers(self) -> tuple[Manager, ...]:
