@@ -714,7 +714,7 @@ class Vivado:
         match = re.fullmatch(r"NAME =~ \*(\w+)\*/(\w+)\*/D", text)
         assert match
         (source,) = [file for file in self.files if file.endswith(".v")]
-        there = match[1] in self.cells and f" {match[2].removesuffix('_reg')} = " in (
+        there = match[1] in self.cells and f" {match[2].removesuffix('_reg')};" in (
             Path(source).read_text()
         )
         return self._found("register", text, there)

@@ -263,6 +263,46 @@ def test_the_stub_finds_what_is_wrong(file: str, good: str, bad: str, message: s
         run_vivado(script)
 
 
+MAY_GO = "connect_pins clock/locked reset/dcm_locked"
+"""The line that the stub does not miss: a reset need not wait for a clock."""
+COMMANDS = (
+    *("connect_pins", "connect_bus", "connect_bd_net", "connect_bd_intf_net", "address"),
+    *("no_address", "cell", "create_bd"),
+)
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_the_stub_misses_every_line(board: str, tmp_path: Path):
+    """A block design without any one of its lines is found wrong."""
+    kind = "streams" if board in ("pynq-z2", "vcu118") else "queue"
+    script = project(kind, board, tmp_path)
+    design = tmp_path / "design.tcl"
+    whole = design.read_text()
+    lines = re.sub(r" *\\\n *", " ", whole).splitlines()
+    body = lines.index(next(line for line in lines if line.startswith("create_bd_design")))
+    found: list[str] = []
+    for number, line in enumerate(lines):
+        alike = "HBM_MEM" in line and "HBM_MEM31" not in line
+        if number <= body or alike:
+            continue
+        if line.startswith(COMMANDS) and line != MAY_GO:
+            design.write_text("\n".join(lines[:number] + lines[number + 1 :]))
+            try:
+                run_vivado(script)
+            except Exception:
+                continue
+            found.append(line)
+    assert not found
+    design.write_text("\n".join(lines))
+    run_vivado(script)
+
+
+def test_the_synchronizer_of_interrupts_is_verilog(tmp_path: Path):
+    project("queue", "u280", tmp_path)
+    top = "daqkf_interrupt_synchronizer"
+    assert verilate(tmp_path, top, f"{top}.v") == ""
+
+
 def test_boards_that_vivado_has_no_files_of(tmp_path: Path):
     pytest.importorskip("tkinter", reason="this Python has no Tcl")
     from vivado_stub import Vivado
@@ -396,6 +436,27 @@ def test_the_stub_of_quartus_finds_what_is_wrong(
     (folder / file).write_text(text.replace(good, bad, 1))
     with pytest.raises(Exception, match=re.escape(message)):
         run_quartus(folder)
+
+
+def test_the_stub_of_quartus_misses_every_line(tmp_path: Path):
+    """So is a system of Platform Designer without any one of its connections."""
+    folder = quartus("queue", "de10-nano", tmp_path)
+    script = folder / "system.tcl"
+    lines = script.read_text().splitlines()
+    found: list[str] = []
+    for number, line in enumerate(lines):
+        if line.startswith(("add_instance", "add_connection", "add_interface", "save_system")):
+            shutil.rmtree(folder / "soc", ignore_errors=True)
+            shutil.rmtree(folder / "output_files", ignore_errors=True)
+            script.write_text("\n".join(lines[:number] + lines[number + 1 :]))
+            try:
+                run_quartus(folder)
+            except Exception:
+                continue
+            found.append(line)
+    assert not found
+    script.write_text("\n".join(lines))
+    run_quartus(folder)
 
 
 def test_a_board_that_feeds_no_streams_wants_a_queue():
