@@ -706,7 +706,8 @@ class Vivado:
         for port, bus in self.interface_ports.items():
             if bus.kind == "diff_clock":
                 own |= {f"{port}_clk_p", f"{port}_clk_n"}
-        return self._found("port", name, name in own)
+        # A port of one bit may be a vector, whose index the pattern allows.
+        return self._found("port", name, name.removesuffix("*") in own)
 
     def do_get_pins(self, *arguments: str) -> str:
         hierarchical, flag, text = arguments

@@ -667,6 +667,7 @@ def test_a_package_replaces_its_own_files_alone(
     [
         (("--vivado", "kv261"), "unknown BOARD 'kv261' for --vivado (known: "),
         (("--core", "--clock", "100"), "--clock is for a board"),
+        (("--vivado", "kv260", "--clock", "1e3"), "makes clocks of 6.25 to 775 MHz for the array"),
     ],
 )
 def test_what_no_package_is_for_is_refused(
@@ -678,6 +679,18 @@ def test_what_no_package_is_for_is_refused(
 ):
     code, _, err = told(capsys, design, *arguments, "-o", tmp_path / "out")
     assert code == 1 and message in err and err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_jinja_is_asked_for(
+    design: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    code, _, err = told(capsys, design, "--core", "-o", tmp_path / "out")
+    assert code == 1 and "jinja2 is missing: pip install 'daqkf[package]'" in err
     assert not (tmp_path / "out").exists()
 
 

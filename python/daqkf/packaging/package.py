@@ -3,7 +3,7 @@
 
 """What a package is, and how it is written."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,6 +45,24 @@ class Package:
                 "give another folder with -o"
             )
         write_folder(folder, MANIFEST, {"purpose": self.purpose, "for": self.what}, self.files)
+
+
+def check_clock(clock: float | None, known: Sequence[float], where: str) -> None:
+    """Check that a board can make a clock.
+
+    Args:
+        clock: in MHz; None for the board's own.
+        known: the slowest and the fastest one.
+        where: the board, in words.
+
+    Raises:
+        DaqkfError: it cannot.
+    """
+    slowest, fastest = known
+    if clock is not None and not slowest <= clock <= fastest:
+        raise DaqkfError(
+            f"{where} makes clocks of {slowest:g} to {fastest:g} MHz for the array, not {clock:g}"
+        )
 
 
 def fit_note(config: ArrayConfig, device: str, where: str) -> str:

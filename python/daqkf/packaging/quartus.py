@@ -15,7 +15,7 @@ from typing import Any
 
 from daqkf.lowering.rtl.registers import ADDRESS_BITS
 from daqkf.packaging.boards import facts
-from daqkf.packaging.package import Package
+from daqkf.packaging.package import Package, check_clock
 from daqkf.packaging.platform_designer import COMPONENT, component_files
 from daqkf.packaging.system import System
 from daqkf.packaging.templates import render
@@ -37,6 +37,8 @@ class Board:
     part: str
     clock_mhz: float
     """Of the array, where nothing else is asked for."""
+    clocks_mhz: list[float]
+    """The slowest and the fastest one."""
     reference_mhz: float
     """Of the clock at the first pin."""
     registers: int
@@ -58,8 +60,7 @@ def quartus_package(system: System, name: str, clock: float | None, contents: st
         contents: what the array is of, in a line.
 
     Raises:
-        DaqkfError: there is no such board, a clock where there is none, or an array without a queue
-            on a board.
+        DaqkfError: there is no such board, or no such clock on it, or an array without a queue.
     """
     component = {f"ip/{file}": data for file, data in component_files(system, contents).items()}
     if name == ALONE:
@@ -68,6 +69,7 @@ def quartus_package(system: System, name: str, clock: float | None, contents: st
         usage = f"ip/{COMPONENT} is the component: add ip/ to the search path of Platform Designer"
         return Package("quartus", "Platform Designer", component, usage)
     board = Board(**facts("quartus", name))
+    check_clock(clock, board.clocks_mhz, board.description)
     if system.streams:
         raise DaqkfError(
             f"nothing on {board.description} feeds the streams of an array without a queue: "

@@ -21,7 +21,7 @@ from typing import Any
 from daqkf.lowering.rtl.registers import ADDRESS_BITS
 from daqkf.packaging.boards import facts, read
 from daqkf.packaging.ip_xact import REGISTERS, VLNV, Edition, component_xml
-from daqkf.packaging.package import Package, fit_note
+from daqkf.packaging.package import Package, check_clock, fit_note
 from daqkf.packaging.system import CLOCK, INTERRUPT, RESET, Bus, System
 from daqkf.packaging.templates import render
 from daqkf.support.errors import DaqkfError
@@ -69,6 +69,8 @@ class Board:
     """One of `vivado_systems/`."""
     clock_mhz: float
     """Of the array, where nothing else is asked for."""
+    clocks_mhz: tuple[float, float]
+    """The slowest and the fastest one that its clock wizard makes."""
     regions: tuple[Region, ...]
     needs_board_files: bool = False
     settings: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -94,7 +96,8 @@ def load_board(name: str) -> Board:
         for index in range(entry.get("number", 1))
     ]
     pins = tuple({"pull": "", **pin} for pin in data.get("pins", ()))
-    return Board(name=name, **{**data, "regions": tuple(regions), "pins": pins})
+    own = {"regions": tuple(regions), "pins": pins, "clocks_mhz": tuple(data["clocks_mhz"])}
+    return Board(name=name, **{**data, **own})
 
 
 @dataclass(frozen=True)
@@ -365,10 +368,12 @@ def vivado_package(system: System, name: str, clock: float | None, contents: str
         contents: what the array is of, in a line.
 
     Raises:
-        DaqkfError: there is no such board, the array does not fit on its device, a stream has a
-            width that no DMA has, or there are too many ports for the board's memory.
+        DaqkfError: there is no such board, or no such clock on it, the array does not fit on its
+            device, a stream has a width that no DMA has, or there are too many ports for the
+            board's memory.
     """
     board = load_board(name)
+    check_clock(clock, board.clocks_mhz, board.description)
     note = fit_note(system.config, board.device, board.description)
     design = BlockDesign.of(system, board, clock or board.clock_mhz)
     sources = {f"ip/{file}": text.encode() for file, text in system.files.items()}
