@@ -38,6 +38,7 @@ NAVIGATION: Mapping[str, tuple[str, ...]] = {
         "exploring",
         "report",
         "drivers",
+        "packages",
         "hardware-interface",
     ),
     "Notebooks": ("notebooks/layer", "notebooks/network", "notebooks/language_model"),

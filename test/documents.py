@@ -39,6 +39,7 @@ _MINUTES = "it takes minutes"
 _QUARTER = "it takes a quarter of an hour"
 _HOURS = "it takes an hour or more"
 _SMOLLM2 = "it needs what takes a quarter of an hour to compile"
+_VIVADO = "it needs Vivado"
 _BENCH = "it takes a quarter of an hour and more; test_bench*.py run its parts"
 
 _TRAIN = "python benchmarks/smallest_language_model.py train build/smallest"
@@ -71,6 +72,13 @@ INSTEAD: Mapping[str, Instead] = {
     "daqkf bench language --model llama2-7b --device xck26 --sparsity 0.5 0.7 "
     "--magnitudes 15 7": Instead("", _BENCH),
     "daqkf bench language --model smollm2 --device xck26 --one-token": Instead("", _BENCH),
+    # docs/packages.md
+    "vivado -mode batch -source layer-kv260/build.tcl": Instead("", _VIVADO),
+    "vivado -mode batch -source layer-kv260/build.tcl -tclargs project": Instead("", _VIVADO),
+    "quartus_sh -t nano/build.tcl": Instead("", "it needs Quartus"),
+    "fusesoc --cores-root layer-core run --target=lint daqkf:ip:daqkf_system:1.0": Instead(
+        "", "FuseSoC is for developers; test_packages.py runs it"
+    ),
     # docs/paper.md
     "daqkf bench paper -o docs": Instead("", _HOURS),
     # docs/peers.md

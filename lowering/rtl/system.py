@@ -196,7 +196,10 @@ class _Streams:
     def show(self, c: Circuit, config: ArrayConfig) -> None:
         """The streams' outputs, or the queue's."""
         if config.queue:
-            outputs(c, "m_axi_data", {**part(self.queue, "axi"), **_bursts(c, config, "ar", "aw")})
+            # What memory answers is taken at once, which an interconnect wants to be told.
+            ready = {name: c.const(1, 1) for name in ("rready", "bready")}
+            bursts = _bursts(c, config, "ar", "aw")
+            outputs(c, "m_axi_data", {**part(self.queue, "axi"), **bursts, **ready})
             return
         c.output("s_axis_prog_tready", self.prog_ready)
         c.output("s_axis_x_tready", self.x_ready)

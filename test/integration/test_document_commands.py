@@ -107,6 +107,9 @@ PROGRAMS: Mapping[str, Callable[[list[str]], None]] = {
     "make": _make,
     "cc": _nothing,
     "head": _nothing,
+    "fusesoc": _nothing,
+    "quartus_sh": _nothing,
+    "vivado": _nothing,
     "echo": _nothing,
 }
 """What checks the arguments of each program that a document may call."""

@@ -43,6 +43,7 @@ FOR_USERS = {
     "explore",
     "lm",
     "lsp",
+    "package",
 }
 
 DISTRIBUTIONS = {"vcd": "pyvcd"}

@@ -13,6 +13,7 @@ from daqkf.cli.completion import SHELLS, TOOLS
 from daqkf.cli.explore_arguments import add_explore
 from daqkf.cli.guard import add_memory, add_version
 from daqkf.cli.language_arguments import add_chat, add_evaluation, add_generate
+from daqkf.cli.packaging_arguments import add_package
 from daqkf.compiler.file_suffixes import MINILM, SMOLLM2
 from daqkf.hw_targets.device import device_names
 from daqkf.hw_targets.memory import memory_names
@@ -409,6 +410,7 @@ COMMANDS = (
     _add_debug,
     _add_simulate,
     _add_synth,
+    add_package,
     _add_plan,
     add_explore,
     _add_report,

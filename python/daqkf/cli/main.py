@@ -253,6 +253,15 @@ def _synth(options: argparse.Namespace) -> int:
     return synthesizing.synthesize_design(options, x, Console(stderr=True))
 
 
+def _package(options: argparse.Namespace) -> int:
+    from daqkf.cli.packaging import check_choice, package_folder
+
+    check_choice(options)
+    check_inputs(options.folder)
+    check_output_folder(options.output)
+    return package_folder(options)
+
+
 def _plan(options: argparse.Namespace) -> int:
     if not Path(options.network).is_dir():
         check_weights(options.network)
@@ -315,6 +324,7 @@ RUN: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "debug": _debug,
     "simulate": _simulate,
     "synth": _synth,
+    "package": _package,
     "plan": _plan,
     "explore": _explore,
     "report": _report,

@@ -11,8 +11,9 @@ in one is ever compiled or run but the IR: RTL is generated again.
 
 import hashlib
 import json
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ _MANIFESTS = {
 """What each manifest is of, and what reads its folder."""
 
 _FILES = "files"
-_PLAIN = re.compile(r"(?:(?:rtl|programs)/)?[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}", re.ASCII)
+_PLAIN = re.compile(r"(?:(?:rtl|programs|ip)/)?[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}", re.ASCII)
 """Names that a folder's files have: never a path that leads out of it."""
 
 
@@ -119,7 +120,7 @@ def write_folder(
     for name in {str(Path(name).parent) for name in files} - {"."}:
         if (path / name).is_symlink():
             raise DaqkfError(f"{path / name}: a link; nothing is written through it")
-    stale = _earlier(path)
+    stale = _earlier(path, manifest)
     for name, data in files.items():
         write_atomically(path / name, data)
     for name, expected in stale.items():
@@ -130,10 +131,28 @@ def write_folder(
     write_atomically(path / manifest, text.encode())
 
 
-def _earlier(path: Path) -> dict[str, str]:
-    """The files of earlier compilations in a folder, with their hashes."""
+def others(path: Path, manifest: str, files: Collection[str]) -> list[str]:
+    """Of the files that are to be written into a folder, those that are there, and are not as
+    somebody has left them who wrote the same manifest.
+
+    Args:
+        path: the folder, which need not exist.
+        manifest: the name of the file of the facts.
+        files: the names of the others.
+    """
+    known = _earlier(path, manifest)
+    return [
+        name
+        for name in sorted([*files, manifest])
+        if os.path.lexists(path / name) and not _is(path / name, known.get(name, ""))
+    ]
+
+
+def _earlier(path: Path, manifest: str) -> dict[str, str]:
+    """The files of earlier compilations in a folder, or of earlier writers of another manifest,
+    with their hashes."""
     found: dict[str, str] = {}
-    for name in _MANIFESTS:
+    for name in _MANIFESTS if manifest in _MANIFESTS else (manifest,):
         try:
             folder = Folder(path, Facts.read(path / name))
             found |= folder._hashes()
@@ -145,12 +164,17 @@ def _earlier(path: Path) -> dict[str, str]:
 
 def _remove(path: Path, expected: str) -> None:
     """Remove a file that still is what it was."""
+    if _is(path, expected):
+        path.unlink()
+
+
+def _is(path: Path, expected: str) -> bool:
+    """Whether a file is one of our own, and still what it was."""
     try:
-        if path.is_symlink() or path.parent.is_symlink() or _hash(path.read_bytes()) != expected:
-            return
+        linked = path.is_symlink() or path.parent.is_symlink()
+        return not linked and _hash(path.read_bytes()) == expected
     except OSError:
-        return
-    path.unlink()
+        return False
 
 
 def _hash(data: bytes) -> str:

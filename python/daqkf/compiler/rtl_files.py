@@ -5,7 +5,17 @@
 
 from collections.abc import Mapping
 
+from xdsl.dialects.builtin import ModuleOp
+
 from daqkf.hw_targets.config import ArrayConfig
+
+
+def system_module(config: ArrayConfig) -> ModuleOp:
+    """The IR at circuit level of `daqkf_system` around an array."""
+    from daqkf.lowering.hdl.circuit import circuit_module
+    from daqkf.lowering.rtl.system import build_system
+
+    return circuit_module(build_system(config))
 
 
 def system_files(config: ArrayConfig) -> dict[str, str]:
@@ -14,11 +24,9 @@ def system_files(config: ArrayConfig) -> dict[str, str]:
     Raises:
         VerilogExportError: the exporter failed.
     """
-    from daqkf.lowering.hdl.circuit import circuit_module
     from daqkf.lowering.hdl.verilog import emit_verilog
-    from daqkf.lowering.rtl.system import build_system
 
-    return emit_verilog(circuit_module(build_system(config)))
+    return emit_verilog(system_module(config))
 
 
 def array_files(system: Mapping[str, str]) -> dict[str, str]:
