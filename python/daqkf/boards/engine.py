@@ -12,19 +12,22 @@ of narrow beats before LiteDRAM sees it, so that one command follows another.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from litedram.frontend.axi import LiteDRAMAXI2Native
-from litex.gen import LiteXModule
-from litex.soc.integration.soc import SoCRegion
-from litex.soc.interconnect import axi, stream
-from litex.soc.interconnect.csr import CSRStatus
-from litex.soc.interconnect.csr_eventmanager import EventManager, EventSourceLevel
-from migen import ClockSignal, Instance, ResetSignal, Signal
 from xdsl.dialects import hw
 
+from daqkf.dialects.errors import from_extra
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.lowering.rtl.registers import ADDRESS_BITS
 from daqkf.lowering.rtl.system import TOP, build_system
 from daqkf.support.errors import DaqkfError
+
+with from_extra("board"):
+    from litedram.frontend.axi import LiteDRAMAXI2Native
+    from litex.gen import LiteXModule
+    from litex.soc.integration.soc import SoCRegion
+    from litex.soc.interconnect import axi, stream
+    from litex.soc.interconnect.csr import CSRStatus
+    from litex.soc.interconnect.csr_eventmanager import EventManager, EventSourceLevel
+    from migen import ClockSignal, Instance, ResetSignal, Signal
 
 REGISTERS, DATA = "s_axi", "m_axi_data"
 """What the system's ports begin with."""
@@ -41,6 +44,8 @@ _LONGEST = 256
 
 class _Narrow(LiteXModule):
     """A port of wide beats as bursts of narrow ones: addresses stay, lengths are multiplied."""
+
+    comb: Any
 
     def __init__(self, wide: axi.AXIInterface, narrow: axi.AXIInterface):
         ratio = wide.data_width // narrow.data_width
@@ -71,6 +76,10 @@ class Engine(LiteXModule):
     Args:
         config: of an array with a queue.
     """
+
+    comb: Any
+    sync: Any
+    specials: Any
 
     def __init__(self, config: ArrayConfig):
         self.registers = axi.AXILiteInterface(data_width=32, address_width=_BUS_BITS)

@@ -16,15 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from litedram.init import get_sdram_phy_c_header
-from litex.soc.cores.cpu.vexriscv.core import VexRiscv
-from litex.soc.integration import export, soc_core
 
 from daqkf.boards import jobs
-from daqkf.dialects.errors import missing
+from daqkf.dialects.errors import from_extra, missing
 from daqkf.drivers.c_library import c_library
 from daqkf.runtime.tools import ToolNotFoundError
 from daqkf.support.errors import DaqkfError
+
+with from_extra("board"):
+    from litedram.init import get_sdram_phy_c_header
+    from litex.soc.cores.cpu.vexriscv.core import VexRiscv
+    from litex.soc.integration import export, soc_core
 
 SOURCES = Path(__file__).with_name("firmware")
 

@@ -4,19 +4,22 @@
 """A LiteX SoC for the simulator: a processor, an engine, LiteDRAM with a model of an SDRAM."""
 
 from collections.abc import Sequence
-
-import litedram.modules
-from litedram.phy.model import SDRAMPHYModel
-from litex.build.generic_platform import Pins, Subsignal
-from litex.build.io import CRG
-from litex.build.sim import SimPlatform
-from litex.gen import LiteXModule
-from litex.soc.integration.soc_core import SoCCore
-from litex.soc.interconnect.csr import CSRStorage
-from migen import Record, Signal
+from typing import Any
 
 from daqkf.boards.engine import add_engine
+from daqkf.dialects.errors import from_extra
 from daqkf.hw_targets.config import ArrayConfig
+
+with from_extra("board"):
+    import litedram.modules
+    from litedram.phy.model import SDRAMPHYModel
+    from litex.build.generic_platform import Pins, Subsignal
+    from litex.build.io import CRG
+    from litex.build.sim import SimPlatform
+    from litex.gen import LiteXModule
+    from litex.soc.integration.soc_core import SoCCore
+    from litex.soc.interconnect.csr import CSRStorage
+    from migen import Signal
 
 CLOCK = 50e6
 """Hz: of the ULX3S' SDRAM, as LiteX's target for this board has it."""
@@ -38,7 +41,10 @@ _PINS = (
 class _Finish(LiteXModule):
     """A register that ends the simulation: what is written is the exit code."""
 
-    def __init__(self, pads: Record):
+    comb: Any
+    sync: Any
+
+    def __init__(self, pads: Any):
         self.code = CSRStorage(8)
         valid = Signal()
         self.sync += valid.eq(self.code.re)

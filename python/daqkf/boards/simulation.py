@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from daqkf.boards.jobs import Options, State, with_page
 from daqkf.boards.soc import CACHED, TOP, simulated_soc
@@ -52,7 +53,7 @@ class SocSystem(SimulatedSystem):
     soc_runs: list[SocRun] = field(default_factory=list[SocRun])
 
     @classmethod
-    def of(cls, rtl: Mapping[str, str], config: ArrayConfig) -> "SocSystem":
+    def of(cls, rtl: Mapping[str, str], config: ArrayConfig) -> Self:
         """Around a system of these Verilog files.
 
         Raises:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from daqkf.boards.litex_log import litex
+from daqkf.dialects.errors import from_extra
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.support.errors import DaqkfError
 from daqkf.synthesis.devices import PLATFORMS
@@ -134,8 +135,9 @@ def board_soc(
 
 def _sources(make: Callable[[Sequence[int]], Any]) -> SocSources:
     """A SoC that is made twice: the firmware needs its addresses, and it has the firmware."""
-    from litex.build.sim import SimPlatform
-    from litex.soc.integration import export
+    with from_extra("board"):
+        from litex.build.sim import SimPlatform
+        from litex.soc.integration import export
 
     from daqkf.boards.firmware import compile_firmware, headers
 

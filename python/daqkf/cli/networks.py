@@ -232,8 +232,10 @@ def run_network(options: argparse.Namespace) -> int:
         board.close()
         print(f"{board.stored:,} bytes written to the board, {board.interrupts:,} interrupts")
     elif options.accelerator == SOC:
+        from daqkf.boards.simulation import SocSystem
         from daqkf.cli.boards import print_soc_runs
 
+        assert isinstance(device, SocSystem)
         print_soc_runs(device)
     elif options.accelerator == QUEUE:
         _print_queues(network)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -105,7 +106,7 @@ class SimulatedSystem:
     """Those of all queues so far."""
 
     @classmethod
-    def verilated(cls, files: Mapping[str, str], config: ArrayConfig) -> "SimulatedSystem":
+    def verilated(cls, files: Mapping[str, str], config: ArrayConfig) -> Self:
         """Build the simulator of a system of these Verilog files.
 
         Raises:
