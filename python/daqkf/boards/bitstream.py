@@ -4,7 +4,7 @@
 """From a SoC to a bitstream: yosys, nextpnr-ecp5 and ecppack."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,15 +133,32 @@ def _timing(report: Mapping[str, Any]) -> tuple[float, bool]:
     )
 
 
-def _netlist(soc: SocSources, rtl: Mapping[str, str]) -> Path:
-    """The folder of a netlist of ECP5 cells, `soc.json`."""
-    commands = [
+def netlist_commands(soc: SocSources, rtl: Iterable[str]) -> list[str]:
+    """Commands of yosys that make a netlist of ECP5 cells, `soc.json`.
+
+    Args:
+        soc: what is synthesised.
+        rtl: the files of SystemVerilog beside it.
+    """
+    return [
         *(f"read_verilog -sv {name}" for name in rtl),
         *(f"read_verilog {name}" for name in soc.verilog),
         'attrmap -tocase keep -imap keep="true" keep=1 -imap keep="false" keep=0 -remove keep=0',
         f"synth_ecp5 -top {TOP}",
         "write_json soc.json",
     ]
+
+
+PLACING = ("--json", "soc.json", "--lpf", "soc.lpf", "--textcfg", "soc.config")
+"""Arguments of nextpnr-ecp5 that name its files."""
+
+PACKING = ("--compress", "--bootaddr", "0", "soc.config", "--bit", f"{TOP}.bit")
+"""Arguments of ecppack."""
+
+
+def _netlist(soc: SocSources, rtl: Mapping[str, str]) -> Path:
+    """The folder of a netlist of ECP5 cells, `soc.json`."""
+    commands = netlist_commands(soc, rtl)
     texts = {**rtl, **soc.verilog, **soc.data}
 
     def make(folder: Path) -> None:
@@ -158,7 +175,7 @@ def _routed(netlist: Path, soc: SocSources, board: Board, seed: int) -> Path:
     """The folder of a placement: `soc.config` and nextpnr's `report.json`."""
     arguments = [
         *board.part.options,
-        *("--json", "soc.json", "--lpf", "soc.lpf", "--textcfg", "soc.config"),
+        *PLACING,
         *("--report", "report.json", "--seed", str(seed), "--timing-allow-fail", "--quiet"),
     ]
 
@@ -174,12 +191,11 @@ def _routed(netlist: Path, soc: SocSources, board: Board, seed: int) -> Path:
 
 def _packed(routed: Path) -> Path:
     """The folder of a bitstream."""
-    arguments = ["--compress", "--bootaddr", "0", "soc.config", "--bit", f"{TOP}.bit"]
 
     def make(folder: Path) -> None:
         copy = folder / "soc.config"
         copy.write_bytes((routed / "soc.config").read_bytes())
-        run_ecppack(arguments, folder)
+        run_ecppack(PACKING, folder)
         copy.unlink()
 
-    return cached(["bitstream of a SoC", routed.name, arguments], make)
+    return cached(["bitstream of a SoC", routed.name, PACKING], make)

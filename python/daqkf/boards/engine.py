@@ -96,18 +96,12 @@ class Engine(LiteXModule):
             "i_aresetn": ~ResetSignal(),
             "o_irq": irq,
         }
-        ports = _ports(config)
-        for name, direction in ports.items():
+        for name, direction in _ports(config).items():
             prefix, _, signal = name.rpartition("_")
             if prefix == REGISTERS:
                 bound[f"{direction}_{name}"] = _signal(self.registers, signal)
             elif prefix in self.memories:
                 bound[f"{direction}_{name}"] = _signal(self.memories[prefix], signal)
-        # What a system takes whenever it comes has no port that says so.
-        for name, memory in self.memories.items():
-            for channel in ("r", "b"):
-                if f"{name}_{channel}ready" not in ports:
-                    self.comb += getattr(memory, channel).ready.eq(1)
         self.specials += Instance(TOP, **bound)
         self.beats = CSRStatus(
             32, description="Beats that the memory has given and taken, modulo 2^32."

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from daqkf.boards import jobs
+from daqkf.boards.soc import FIRMWARE
 from daqkf.dialects.errors import from_extra, missing
 from daqkf.drivers.c_library import c_library
 from daqkf.runtime.tools import ToolNotFoundError
@@ -27,8 +28,6 @@ with from_extra("board"):
     from litedram.init import get_sdram_phy_c_header
     from litex.soc.cores.cpu.vexriscv.core import VexRiscv
     from litex.soc.integration import export, soc_core
-
-SOURCES = Path(__file__).with_name("firmware")
 
 _TARGET = (
     *("-target", "riscv32-freestanding-none", "-mcpu=generic_rv32-a-c-d-f+zicsr"),
@@ -51,7 +50,7 @@ def headers(soc: Any) -> dict[str, str]:
         **c_library(),
         "jobs.h": jobs.header(),
         "link.ld": export.get_linker_regions(soc.mem_regions)
-        + (SOURCES / "link.ld").read_text(encoding="utf-8"),
+        + (FIRMWARE / "link.ld").read_text(encoding="utf-8"),
     }
 
 
@@ -71,9 +70,9 @@ def compile_firmware(soc: Any, known: Mapping[str, str]) -> list[int]:
         (folder / "generated").mkdir()
         for path, text in known.items():
             (folder / path).write_text(text, encoding="utf-8")
-        includes = [f"-I{folder}", f"-I{SOURCES}"]
+        includes = [f"-I{folder}", f"-I{FIRMWARE}"]
         includes += [word for path in system for word in ("-isystem", str(path))]
-        own = [str(path) for path in sorted((*SOURCES.glob("*.S"), *SOURCES.glob("*.c")))]
+        own = [str(path) for path in sorted((*FIRMWARE.glob("*.S"), *FIRMWARE.glob("*.c")))]
         sources = [*own, *map(str, folder.glob("*.c"))]
         extension = "+m" if "_m" in soc.cpu.gcc_flags else "-m"
         target = [word.replace("generic_rv32", f"generic_rv32{extension}") for word in _TARGET]

@@ -19,6 +19,9 @@ from daqkf.synthesis.devices import PLATFORMS
 
 TOP = "daqkf_soc"
 
+FIRMWARE = Path(__file__).with_name("firmware")
+"""Its sources, in C and assembler."""
+
 CLOCK = 50e6
 """Hz: of a SoC whose clock is not named."""
 

@@ -30,7 +30,9 @@ _MANIFESTS = {
 """What each manifest is of, and what reads its folder."""
 
 _FILES = "files"
-_PLAIN = re.compile(r"(?:(?:rtl|programs|ip)/)?[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}", re.ASCII)
+_PLAIN = re.compile(
+    r"(?:(?:rtl|programs|ip|firmware(?:/generated)?)/)?[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}", re.ASCII
+)
 """Names that a folder's files have: never a path that leads out of it."""
 
 

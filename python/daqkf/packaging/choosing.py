@@ -97,6 +97,18 @@ def _quartus(compiled: "Design | CompiledNetwork", choice: str, clock: float | N
     return quartus_package(System.of(compiled.config), choice, clock, contents(compiled))
 
 
+def _boards() -> list[str]:
+    from daqkf.boards.soc import LOADERS
+
+    return list(LOADERS)
+
+
+def _board(compiled: "Design | CompiledNetwork", choice: str, clock: float | None) -> "Package":
+    from daqkf.packaging.open_boards import board_package
+
+    return board_package(compiled.config, choice, clock, contents(compiled))
+
+
 def _core(compiled: "Design | CompiledNetwork", _choice: str, _clock: float | None) -> "Package":
     from daqkf.packaging.core_file import core_package
     from daqkf.packaging.system import System
@@ -123,6 +135,7 @@ def contents(compiled: "Design | CompiledNetwork") -> str:
 PURPOSES: Mapping[str, Purpose] = {
     purpose.name: purpose
     for purpose in (
+        Purpose("board", "BOARD", _boards, "a SoC by LiteX, for tools that are open,", _board),
         Purpose("vivado", "BOARD", _vivado_boards, "a project for Vivado", _vivado),
         Purpose("quartus", "BOARD", _quartus_boards, "a project for Quartus", _quartus),
         Purpose("core", "", _none, "a core for FuseSoC and edalize", _core),
