@@ -37,6 +37,7 @@ NAVIGATION: Mapping[str, tuple[str, ...]] = {
         "planning",
         "exploring",
         "report",
+        "boards",
         "drivers",
         "packages",
         "hardware-interface",

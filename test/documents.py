@@ -72,6 +72,17 @@ INSTEAD: Mapping[str, Instead] = {
     "daqkf bench language --model llama2-7b --device xck26 --sparsity 0.5 0.7 "
     "--magnitudes 15 7": Instead("", _BENCH),
     "daqkf bench language --model smollm2 --device xck26 --one-token": Instead("", _BENCH),
+    # docs/boards.md
+    "daqkf demo --target ulx3s -o build/ulx3s": Instead(
+        "daqkf demo --target ulx3s -o build/ulx3s --sentences 1", "fewer sentences are enough"
+    ),
+    "daqkf synth build/ulx3s/uniform-15 --board ulx3s-85f --bitstream build/ulx3s/daqkf.bit": (
+        Instead("", "it takes minutes; test_soc.py makes a bitstream")
+    ),
+    "openFPGALoader --board ulx3s build/ulx3s/daqkf.bit": Instead("", "it needs a board"),
+    "daqkf simulate build/ulx3s/uniform-15 build/ulx3s/x.npy -o y.npy --soc": Instead(
+        "", "it takes minutes; test_soc.py runs layers in a SoC"
+    ),
     # docs/packages.md
     "vivado -mode batch -source layer-kv260/build.tcl": Instead("", _VIVADO),
     "vivado -mode batch -source layer-kv260/build.tcl -tclargs project": Instead("", _VIVADO),

@@ -108,6 +108,7 @@ PROGRAMS: Mapping[str, Callable[[list[str]], None]] = {
     "cc": _nothing,
     "head": _nothing,
     "fusesoc": _nothing,
+    "openFPGALoader": _nothing,
     "quartus_sh": _nothing,
     "vivado": _nothing,
     "echo": _nothing,
