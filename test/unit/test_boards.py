@@ -7,6 +7,7 @@ import logging
 import re
 import subprocess
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 from daqkf.boards import jobs
 from daqkf.boards.bitstream import _timing
 from daqkf.boards.litex_log import litex
-from daqkf.boards.soc import LOADERS, SMALL, board_soc, simulated_soc
+from daqkf.boards.soc import LOADERS, SMALL, SocSources, board_soc, simulated_soc
 from daqkf.hw_targets import load_target
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.descriptors import QueuedJob
@@ -90,9 +91,16 @@ def test_a_whole_page_is_no_longer_than_a_page():
     assert len(jobs.with_page(many, bytes(8192), CONFIG)) == 0x3000 + jobs.CHECKS * 24
 
 
-@pytest.mark.parametrize("board", ["ulx3s-85f", "colorlight-i9"])
+@cache
+def made(board: str, memory_bits: int = CONFIG.memory_bits) -> SocSources:
+    return board_soc(board, replace(CONFIG, memory_bits=memory_bits))
+
+
+@pytest.mark.parametrize(
+    "board", ["ulx3s-85f", *(pytest.param(b, marks=pytest.mark.slow) for b in ("colorlight-i9",))]
+)
 def test_a_soc_of_a_board_is_always_the_same(board: str):
-    soc = board_soc(board, CONFIG)
+    soc = made(board)
     assert soc == board_soc(board, CONFIG)
     names = list(soc.verilog)
     assert names == ["VexRiscv_Min.v", "daqkf_soc.v"]
@@ -126,6 +134,15 @@ def test_a_port_has_to_go_with_the_memory():
         simulated_soc(replace(CONFIG, memory_bits=256), b"")
 
 
+def test_a_memory_of_ddr3_is_trained():
+    soc = made("ecpix5-85f", 128)
+    assert "SDRAM_PHY_READ_LEVELING_CAPABLE" in soc.headers["generated/sdram_phy.h"]
+    sizes = [len(one.data["daqkf_soc_rom.init"].split()) for one in (soc, made("ulx3s-85f"))]
+    assert sizes[0] > sizes[1] + 300
+    with pytest.raises(DaqkfError, match="64 bits does not go with a memory that gives 128 bits"):
+        board_soc("ecpix5-85f", CONFIG)
+
+
 def test_an_unknown_board_is_told_the_others():
     with pytest.raises(DaqkfError, match=r"there is no board 'nix': colorlight-i5, .*ulx3s-85f"):
         board_soc("nix", CONFIG)
@@ -156,7 +173,7 @@ def test_timing_is_met_by_each_clock_or_not_at_all():
     assert _timing(report((60.0, 50.0), (90.0, 100.0))) == (60e6, False)
 
 
-def test_boards_with_other_memories_are_refused():
-    with pytest.raises(DaqkfError, match=r"no SoC for ecpix5-85f: its memory is DDR3, "):
-        board_soc("ecpix5-85f", CONFIG)
+def test_boards_that_litex_cannot_reach_are_refused():
+    with pytest.raises(DaqkfError, match="no SoC for orangecrab-25f: LiteX reaches it over USB"):
+        board_soc("orangecrab-25f", CONFIG)
     assert set(LOADERS) < set(BOARDS)

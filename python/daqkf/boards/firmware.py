@@ -32,8 +32,14 @@ with from_extra("board"):
 _TARGET = (
     *("-target", "riscv32-freestanding-none", "-mcpu=generic_rv32-a-c-d-f+zicsr"),
     *("-mabi=ilp32", "-std=gnu11", "-Os", "-ffreestanding", "-nostdlib", "-fno-sanitize=all"),
-    *("-ffunction-sections", "-Wl,--gc-sections", "-Wall", "-Wextra", "-Werror"),
+    *("-ffunction-sections", "-Wl,--gc-sections", "-Wall", "-Wextra"),
+    # The memory is tried by the firmware itself.
+    "-DSDRAM_TEST_DISABLE",
 )
+
+
+_LITEDRAM = ("sdram.c", "accessors.c")
+"""LiteX' sources that initialise a memory."""
 
 
 def headers(soc: Any) -> dict[str, str]:
@@ -63,8 +69,9 @@ def compile_firmware(soc: Any, known: Mapping[str, str]) -> list[int]:
     """
     if importlib.util.find_spec("ziglang") is None:
         raise ToolNotFoundError(missing("the compiler of firmware, ziglang,", "board"))
-    software = Path(soc_core.__file__).parents[1] / "software" / "include"
-    system = (software, Path(sys.modules[VexRiscv.__module__].__file__ or "").parent)
+    software = Path(soc_core.__file__).parents[1] / "software"
+    cpu = Path(sys.modules[VexRiscv.__module__].__file__ or "").parent
+    system = (software / "include", software, cpu)
     with tempfile.TemporaryDirectory(prefix="daqkf-") as name:
         folder = Path(name)
         (folder / "generated").mkdir()
@@ -73,7 +80,8 @@ def compile_firmware(soc: Any, known: Mapping[str, str]) -> list[int]:
         includes = [f"-I{folder}", f"-I{FIRMWARE}"]
         includes += [word for path in system for word in ("-isystem", str(path))]
         own = [str(path) for path in sorted((*FIRMWARE.glob("*.S"), *FIRMWARE.glob("*.c")))]
-        sources = [*own, *map(str, folder.glob("*.c"))]
+        litedram = [str(software / "liblitedram" / name) for name in _LITEDRAM]
+        sources = [*own, *map(str, folder.glob("*.c")), *litedram]
         extension = "+m" if "_m" in soc.cpu.gcc_flags else "-m"
         target = [word.replace("generic_rv32", f"generic_rv32{extension}") for word in _TARGET]
         _zig(["cc", *target, *includes, "-Wl,-T,link.ld", "-o", "firmware.elf", *sources], folder)

@@ -28,6 +28,8 @@ CLOCK = 50e6
 LOADERS = {
     "colorlight-i5": "colorlight-i5",
     "colorlight-i9": "colorlight-i9",
+    "ecpix5-45f": "ecpix5",
+    "ecpix5-85f": "ecpix5",
     "ulx3s-12f": "ulx3s",
     "ulx3s-25f": "ulx3s",
     "ulx3s-45f": "ulx3s",
@@ -106,8 +108,8 @@ def board_soc(
         raise DaqkfError(f"there is no board '{board}': {', '.join(LOADERS)}")
     if board not in LOADERS:
         raise DaqkfError(
-            f"no SoC for {board}: its memory is DDR3, which the firmware cannot train; there are "
-            f"SoCs for {', '.join(LOADERS)}"
+            f"no SoC for {board}: LiteX reaches it over USB alone, by a package that is on no "
+            f"registry; there are SoCs for {', '.join(LOADERS)}"
         )
     module, arguments = PLATFORMS[board]
     with litex():

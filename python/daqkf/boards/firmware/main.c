@@ -12,7 +12,7 @@
 
 #include <generated/csr.h>
 #include <generated/mem.h>
-#include <generated/sdram_phy.h>
+#include <liblitedram/sdram.h>
 
 #include "console.h"
 #include "daqkf.h"
@@ -59,10 +59,10 @@ static void forget_cached(void *context, uint64_t address, uint64_t count) {
   flush_cpu_dcache();
 }
 
+// LiteX initialises the SDRAM, and trains the delays of a DDR3.
 static bool initialize_memory(void) {
-  sdram_dfii_control_write(DFII_CONTROL_CKE | DFII_CONTROL_ODT | DFII_CONTROL_RESET_N);
-  init_sequence();
-  sdram_dfii_control_write(DFII_CONTROL_SEL);
+  if (!sdram_init())
+    return false;
   volatile uint32_t *words = (volatile uint32_t *)(MAIN_RAM_BASE + MAIN_RAM_SIZE - TRIED_BYTES);
   const uint32_t count = TRIED_BYTES / sizeof *words;
   for (uint32_t number = 0; number < count; ++number)
