@@ -145,7 +145,8 @@ def add_engine(soc: Any, config: ArrayConfig) -> None:
     if config.memory_bits % native or 32 * config.memory_bits > _LONGEST * native:
         raise DaqkfError(
             f"a memory port of {config.memory_bits} bits does not go with a memory that gives "
-            f"{native} bits a cycle: memory_bits has to be {max(native, 64)} to {_LONGEST // 32 * native}"
+            f"{native} bits a cycle: memory_bits has to be {max(native, 64)} to "
+            f"{_LONGEST // 32 * native}"
         )
     soc.engine = engine = Engine(config)
     soc.irq.add("engine", use_loc_if_exists=True)
