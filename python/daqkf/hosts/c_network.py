@@ -296,6 +296,8 @@ def _source(
         f"{places[value.name]});"
         for value in writer.constants()
     ]
+    inputs = (f"x{number}" for number in range(len(network.inputs)))
+    unread = ["device", "data", "room", *inputs]
     copies = [
         line
         for number, value in enumerate(outputs)
@@ -310,7 +312,7 @@ def _source(
         "                                sizeof(tile)};",
         "enum daqkf_result result = DAQKF_OK;",
         *constants,
-        "(void)data;",
+        f"(void){', (void)'.join(unread)};",
         *writer.body,
         *copies,
         "return result;",
@@ -325,7 +327,7 @@ def _source(
         "",
         *writer.tables,
         "",
-        f"static int8_t tile[{writer.tile}];",
+        f"static int8_t tile[{max(writer.tile, 1)}];",
         *writer.variables,
         "",
         "enum daqkf_result network_load(struct daqkf_device *device, const void *data) {",
