@@ -389,7 +389,7 @@ int main(int argc, char **argv) {{
     fprintf(stderr, "usage: network DEVICE MEMORY {data} {files}\\n");
     return 2;
   }}
-  const struct daqkf_uio_place place = {{argv[1], 0, argv[2], NETWORK_ADDRESS, 0, true}};
+  const struct daqkf_uio_place place = {{argv[1], 0, argv[2], 0, 0, true}};
   void *data = malloc(NETWORK_DATA_BYTES);
   if (!data || !read_file(argv[3], data, NETWORK_DATA_BYTES))
     return failed(argv[3], "this is not the file of this network");
