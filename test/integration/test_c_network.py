@@ -6,6 +6,8 @@
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import driver_bench
 import numpy as np
@@ -14,6 +16,7 @@ import test_queued_network
 from nn_networks import Builder
 from numpy.typing import NDArray
 from test_whole_layer import inputs, there
+from xdsl.dialects.builtin import DYNAMIC_INDEX
 
 from daqkf.compiler.compiled_network import CompiledNetwork
 from daqkf.compiler.network import compile_network
@@ -133,7 +136,10 @@ def example(seed: int = 3) -> dict[str, NDArray[np.float32]]:
 
 def test_the_host_computes_between_kernels(mixed: tuple[CompiledNetwork, Path], tmp_path: Path):
     network, folder = mixed
-    names = write_c_host(folder, tmp_path, example(), base=BASE)
+    names = write_c_host(folder, tmp_path, base=BASE)
+    # The extents of the inputs are those of its types, and nothing depends on what they are.
+    written = {name: (tmp_path / name).read_bytes() for name in names}
+    assert c_host(network, example(), base=BASE) == written
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     build(tmp_path)
     x = example(4)
@@ -178,6 +184,14 @@ def test_names_cannot_leave_their_comments(mixed: tuple[CompiledNetwork, Path]):
     from daqkf.hosts.c_network import _comment
 
     assert _comment("a*/ int x;\n\\") == "a* / int x;/x0a/"
+
+
+def test_open_extents_need_an_example():
+    stub = SimpleNamespace(
+        network=Builder((DYNAMIC_INDEX, 4)).module(), inputs=["tokens"], outputs=[], config=None
+    )
+    with pytest.raises(DaqkfError, match="the input 'tokens' may have several shapes"):
+        c_host(cast(CompiledNetwork, stub))
 
 
 @pytest.mark.slow
