@@ -5,6 +5,7 @@
 
 #include "daqkf_uio.h"
 
+#include "network.h"
 #include "pipe_bus.h"
 
 static struct pipe_bus pipe_to_system;
@@ -12,7 +13,7 @@ static struct pipe_bus pipe_to_system;
 enum daqkf_result daqkf_uio_open(struct daqkf_uio *uio, const struct daqkf_uio_place *place,
                                  uint32_t fingerprint) {
   /* The names of the device and of its memory are the cycles of a read and the memory's size. */
-  pipe_open(&pipe_to_system, place->address, strtoull(place->memory, NULL, 16));
+  pipe_open(&pipe_to_system, NETWORK_ADDRESS, strtoull(place->memory, NULL, 16));
   pipe_to_system.pace = (uint32_t)strtoul(place->device, NULL, 16);
   return daqkf_open(&uio->device, &pipe_to_system.bus, fingerprint);
 }

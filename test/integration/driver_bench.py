@@ -43,6 +43,8 @@ WIDTHS = (12, 32, 32, 9)
 TOKENS = 24
 SIZE = 1 << 16
 """Bytes of the boards' memory."""
+FOLDER = TemporaryDirectory()
+"""What has the target, as long as tests run."""
 BASE = 0x4000_0000
 """Where the device sees it."""
 
@@ -61,15 +63,14 @@ def network() -> CompiledNetwork:
     for features, outputs in pairwise(WIDTHS):
         weights = (rng.standard_normal((features, outputs)) / 4).astype(np.float32)
         value = b.layer(value, weights, None, "relu")
-    with TemporaryDirectory() as folder:
-        (target := Path(folder, "small.toml")).write_text(TARGET)
-        found = compile_network(
-            b.module(value),
-            calibration=inputs(),
-            levels=LevelSet.of("uniform", 7),
-            target=str(target),
-        )
-        found.system.base = BASE
+    (target := Path(FOLDER.name, "small.toml")).write_text(TARGET)
+    found = compile_network(
+        b.module(value),
+        calibration=inputs(),
+        levels=LevelSet.of("uniform", 7),
+        target=str(target),
+    )
+    found.system.base = BASE
     return found
 
 

@@ -4,6 +4,7 @@
 """Boards by their names, over each of the buses: LiteX's wires, PYNQ, and files that are mapped."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from driver_bench import BASE, SIZE, inputs, live, network, recorded, right
 from litex.tools.litex_server import RemoteServer
 
 import daqkf
+from daqkf.cli.main import main
 from daqkf.drivers.bus import BoardError, BusError
 from daqkf.drivers.device import Board
 from daqkf.drivers.litex import EtherboneBus, UartBus
@@ -118,6 +120,25 @@ def test_a_network_runs_behind_a_server_of_litex(system: LiveSystem, tmp_path: P
     with daqkf.board(f"etherbone:localhost:{port},csr={csr_csv(tmp_path)}") as board:
         assert runs(board)
         assert (board.bus.base, board.bus.size) == (BASE, SIZE)
+
+
+def test_the_command_line_runs_networks_on_boards(
+    system: LiveSystem, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    network().save(tmp_path / "network")
+    np.savez(tmp_path / "x.npz", **inputs())
+    running = ["run", str(tmp_path / "network"), str(tmp_path / "x.npz"), "--check", "-o"]
+    name = f"board:etherbone:localhost:{serve(SocBus(system))},{WHERE}"
+    assert main([*running, str(tmp_path / "y.npz"), "--accelerator", name]) == 0
+    printed = capsys.readouterr().out
+    assert "1 of 1 kernels equal, bit for bit" in printed
+    assert re.search(r"^[\d,]+ bytes written to the board, 0 interrupts$", printed, re.MULTILINE)
+    assert right(dict(np.load(tmp_path / "y.npz")))
+    # Nothing is written of a run that fails.
+    name = "board:etherbone:localhost:1,registers=0,memory=0,size=4096"
+    assert main([*running, str(tmp_path / "z.npz"), "--accelerator", name]) == 1
+    assert capsys.readouterr().err == "daqkf: etherbone:localhost:1: Connection refused\n"
+    assert not (tmp_path / "z.npz").exists()
 
 
 def test_a_server_of_litex_that_falls_silent_is_told(system: LiveSystem):

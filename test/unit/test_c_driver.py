@@ -27,7 +27,7 @@ needs_riscv = pytest.mark.skipif(not shutil.which(f"{RISCV}gcc"), reason="no gcc
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name, text in c_library(linux=True).items():
+    for name, text in c_library(linux=True, network=True).items():
         (tmp_path / name).write_text(text)
     return tmp_path
 
@@ -39,7 +39,7 @@ def run(command: Sequence[str | Path], folder: Path) -> str:
 
 
 @pytest.mark.parametrize("level", ["-O0", "-O3"])
-@pytest.mark.parametrize("source", ["daqkf.c", "daqkf_uio.c"])
+@pytest.mark.parametrize("source", ["daqkf.c", "daqkf_uio.c", "daqkf_network.c", "daqkf_host.c"])
 def test_compilers_have_nothing_to_say(source: str, level: str, folder: Path):
     run([*tools.c_compiler(), *WARNINGS, level, "-c", source, "-o", "out.o"], folder)
 
@@ -56,7 +56,9 @@ def test_the_smallest_processor_needs_no_library(level: str, folder: Path):
 
 
 def test_cxx_takes_the_headers(folder: Path):
-    (folder / "both.cpp").write_text('#include "daqkf_uio.h"\n#include "daqkf_uio.h"\n')
+    headers = [path.name for path in folder.glob("*.h")]
+    lines = [f'#include "{name}"\n' for name in 2 * headers]
+    (folder / "both.cpp").write_text("".join(lines))
     flags = ["-std=c++17", "-Wall", "-Wextra", "-Werror", "-fsyntax-only"]
     run([*tools.cxx_compiler(), *flags, "both.cpp"], folder)
 

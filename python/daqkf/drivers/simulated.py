@@ -9,7 +9,7 @@ from daqkf.drivers.bus import BusError
 from daqkf.runtime.live_system import LiveSystem
 from daqkf.runtime.simulator import SimulationError
 
-CYCLES = 100e6
+CYCLES = 20e6
 """Cycles of the simulation in a second of the host."""
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from xdsl.dialects.builtin import DYNAMIC_INDEX
 from xdsl.dialects.func import ReturnOp
 from xdsl.ir import Operation, SSAValue
 from xdsl.utils.exceptions import InterpretationError
@@ -19,7 +20,8 @@ from xdsl.utils.exceptions import InterpretationError
 from daqkf.compiler.compiled_network import CompiledNetwork
 from daqkf.dialects.interpreting import entry, interpreter_of, require_arguments
 from daqkf.dialects.nn import LinearOp
-from daqkf.dialects.nn.base import node_name
+from daqkf.dialects.nn.base import node_name, shape_of
+from daqkf.dialects.nn.interpreter import dtype_of
 from daqkf.dialects.nn.ops import ABSENT
 from daqkf.dialects.nn.shaping import ShapeOp
 from daqkf.drivers.c_library import c_library
@@ -171,21 +173,44 @@ def _comment(name: str) -> str:
     return printable(name).replace("*/", "* /").replace("\\", "/")
 
 
+def example(network: CompiledNetwork) -> dict[str, NDArray[Any]]:
+    """Inputs of zeros, by name, of a network whose inputs have one shape only.
+
+    Raises:
+        DaqkfError: an input that may have several.
+    """
+    found: dict[str, NDArray[Any]] = {}
+    args = entry(network.network).body.block.args
+    for name, argument in zip(network.inputs, args, strict=True):
+        shape = shape_of(argument)
+        if shape is None or DYNAMIC_INDEX in shape:
+            raise DaqkfError(
+                f"the input '{name}' may have several shapes: give examples of the inputs, of the "
+                "shapes that the host is to be for"
+            )
+        found[name] = np.zeros(shape, dtype_of(argument))
+    return found
+
+
 def c_host(
-    network: CompiledNetwork, inputs: Mapping[str, ArrayLike], *, base: int = 0
+    network: CompiledNetwork,
+    inputs: Mapping[str, ArrayLike] | None = None,
+    *,
+    base: int = 0,
 ) -> dict[str, bytes]:
     """A host in C that runs a network on a device, by the name of each file.
 
     Args:
         network: compiled for a target with a queue.
-        inputs: arrays by name, of the extents that the host is to be for.
+        inputs: arrays by name, of the extents that the host is to be for; `example` if there are
+            none.
         base: the address of the device's memory, a multiple of 4096.
 
     Raises:
         DaqkfError: inputs that do not fit, an operation that has no C, a kernel of several
             programs, or a target without a queue.
     """
-    known = set(network.inputs)
+    known, inputs = set(network.inputs), example(network) if inputs is None else inputs
     if set(inputs) != known:
         raise DaqkfError(f"the network's inputs are {', '.join(sorted(known))}")
     arrays = {name: np.asarray(inputs[name]) for name in network.inputs}
@@ -212,7 +237,11 @@ def c_host(
 
 
 def write_c_host(
-    folder: Path, output: Path, inputs: Mapping[str, ArrayLike], *, base: int = 0
+    folder: Path,
+    output: Path,
+    inputs: Mapping[str, ArrayLike] | None = None,
+    *,
+    base: int = 0,
 ) -> list[str]:
     """Write a host in C for a compiled folder; the names of its files.
 
@@ -296,6 +325,8 @@ def _source(
         f"{places[value.name]});"
         for value in writer.constants()
     ]
+    inputs = (f"x{number}" for number in range(len(network.inputs)))
+    unread = ["device", "data", "room", *inputs]
     copies = [
         line
         for number, value in enumerate(outputs)
@@ -310,7 +341,7 @@ def _source(
         "                                sizeof(tile)};",
         "enum daqkf_result result = DAQKF_OK;",
         *constants,
-        "(void)data;",
+        f"(void){', (void)'.join(unread)};",
         *writer.body,
         *copies,
         "return result;",
@@ -325,7 +356,7 @@ def _source(
         "",
         *writer.tables,
         "",
-        f"static int8_t tile[{writer.tile}];",
+        f"static int8_t tile[{max(writer.tile, 1)}];",
         *writer.variables,
         "",
         "enum daqkf_result network_load(struct daqkf_device *device, const void *data) {",
@@ -387,7 +418,7 @@ int main(int argc, char **argv) {{
     fprintf(stderr, "usage: network DEVICE MEMORY {data} {files}\\n");
     return 2;
   }}
-  const struct daqkf_uio_place place = {{argv[1], 0, argv[2], NETWORK_ADDRESS, 0, true}};
+  const struct daqkf_uio_place place = {{argv[1], 0, argv[2], 0, 0, true}};
   void *data = malloc(NETWORK_DATA_BYTES);
   if (!data || !read_file(argv[3], data, NETWORK_DATA_BYTES))
     return failed(argv[3], "this is not the file of this network");
