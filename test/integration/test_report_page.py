@@ -15,6 +15,7 @@ import onnx
 import pytest
 from chromium import Tab, browser, installed
 from onnx import TensorProto, helper, numpy_helper
+from pdf_pages import figures, sizes
 
 import daqkf
 from daqkf.cli.main import main
@@ -77,6 +78,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for sparsity in (0.0, 0.5, 0.7)
     ]
     (place / "bench.json").write_text(json.dumps({"clock_mhz": 250, "rows": rows}))
+    wide = [row | {f"figure_of_many_{n}": n * row["rate"] for n in range(24)} for row in rows]
+    (place / "wide.json").write_text(json.dumps(wide))
     return place
 
 
@@ -268,18 +271,33 @@ OVERLAPS = """(() => {
 })()"""
 """Texts, nodes, cells and blocks that lie over one another."""
 
-OUTSIDE = """(() => [...document.querySelectorAll('body *')].filter(node => {
-  if (node.closest('svg, .scroll, .skip')) return false;
+BEYOND = """(() => [...document.querySelectorAll('body *')].filter(node => {
+  if (node.closest('%s')) return false;
   const box = node.getBoundingClientRect();
   return box.width && box.right > document.documentElement.clientWidth + 1;
 }).map(node => node.outerHTML.slice(0, 80)))()"""
-"""Elements that reach beyond the right edge."""
+"""Elements that reach beyond the right edge, but for those of a kind."""
+
+OUTSIDE = BEYOND % "svg :not(svg), .scroll, .skip"
 
 PICTURES = """[...document.querySelectorAll('img')].map(one => one.naturalWidth)"""
 WIDE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
+A4, MARGIN = (210, 297), 12
+"""In mm; the margin at each side is that of the page's style."""
 
-@pytest.mark.parametrize("width", [400, 1400])
+SHOWN = """(() => [...document.querySelectorAll('nav, button, .detail')].filter(
+  node => node.getClientRects().length).length)()"""
+"""Controls that can be seen."""
+
+COLOURS = """(() => [...document.querySelectorAll('body, section, .node rect')].map(node => {
+  const style = getComputedStyle(node);
+  return node.matches('rect') ? style.fill : style.backgroundColor;
+}))()"""
+"""What letters stand on."""
+
+
+@pytest.mark.parametrize("width", [400, 800, 1400])
 @pytest.mark.parametrize("source", ["layer", "net", "bench.json"])
 def test_a_browser_shows_it(source: str, width: int, place: Path, tab: Tab):
     page(place, str(place / source))
@@ -290,11 +308,57 @@ def test_a_browser_shows_it(source: str, width: int, place: Path, tab: Tab):
         assert tab.value(OVERLAPS) == []
         widths = tab.value(PICTURES)
         assert all(widths) and bool(widths) == (source != "bench.json")
-        ink = tab.value("getComputedStyle(document.body).backgroundColor")
-        assert (sum(map(int, re.findall(r"\d+", ink))) < 200) == dark
+        assert (lightness(tab.value(COLOURS)[0]) < 0.3) == dark
+        assert tab.value(SHOWN)
     assert tab.complaints == []
     assert {url.partition(":")[0] for url in tab.requests} <= {"file", "data"}
     assert all(url.startswith(("data:", place.as_uri())) for url in tab.requests)
+
+
+def lightness(colour: str) -> float:
+    """From 0 to 1, of a colour as a browser says it; of what is transparent 1."""
+    *parts, opaque = [*map(float, re.findall(r"[\d.]+", colour)), 1.0][:4]
+    return sum(parts) / 765 if opaque else 1.0
+
+
+@pytest.mark.parametrize("source", ["layer", "net", "wide.json"])
+def test_it_is_readable_on_paper(source: str, place: Path, tab: Tab):
+    page(place, str(place / source))
+    # A reader whose screen is dark prints on white paper all the same.
+    width = round((A4[0] - 2 * MARGIN) / 25.4 * 96)
+    tab.open(place / "page.html", width, dark=True, media="print")
+    for folded in (True, False):
+        if not folded:
+            tab.value("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+        assert tab.value(WIDE) == 0
+        assert tab.value(BEYOND % "svg :not(svg), .skip") == []
+        assert tab.value(OVERLAPS) == []
+    assert tab.value(SHOWN) == 0
+    assert min(map(lightness, tab.value(COLOURS))) > 0.8
+    tab.open(place / "page.html", 800, dark=True, media="")
+    tab.value("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+    pdf = tab.pdf(*A4)
+    assert len(sizes(pdf)) > 1 and set(sizes(pdf)) == {A4}
+    shown = figures(pdf)
+    assert len(shown) >= tab.value("document.querySelectorAll('figure').length") > 0
+    assert all(len(pages) == 1 for pages in shown)
+    assert tab.complaints == []
+
+
+def test_a_graph_is_printed_whole_and_then_as_before(place: Path, tab: Tab):
+    page(place, str(place / "net"))
+    tab.open(place / "page.html", 800)
+    box = "document.querySelector('svg.zoom').getAttribute('viewBox')"
+    tab.value("document.querySelector('[data-do=in]').click()")
+    seen = tab.value(box)
+    tab.value("""addEventListener('beforeprint', () => {
+      window.printed = document.querySelector('svg.zoom').getAttribute('viewBox');
+    })""")
+    tab.pdf(*A4)
+    size = "document.querySelector('svg.zoom').dataset"
+    whole = [0, 0, float(tab.value(f"{size}.width")), float(tab.value(f"{size}.height"))]
+    assert [float(part) for part in tab.value("window.printed").split()] == whole
+    assert tab.value(box) == seen != tab.value("window.printed")
 
 
 def test_a_graph_moves(place: Path, tab: Tab):
@@ -324,3 +388,12 @@ def test_a_browser_sees_overlaps(tmp_path: Path, tab: Tab):
     )
     tab.open(bad, 400)
     assert tab.value(OVERLAPS) and tab.value(OUTSIDE) and tab.value(PICTURES) == [0]
+
+
+def test_a_browser_sees_pictures_that_are_cut_in_two(tmp_path: Path, tab: Tab):
+    bad = tmp_path / "bad.html"
+    box = "<svg role='img' aria-label='p' width='90' height='90'><circle r='80'/></svg><br>"
+    bad.write_text(f"<figure>{box * 20}</figure><figure>{box}</figure>")
+    pdf = tab.open(bad, 800, media="").pdf(*A4)
+    assert len(sizes(pdf)) == 2
+    assert sorted(map(len, figures(pdf)))[-2:] == [1, 2]
