@@ -18,7 +18,10 @@ from onnx import TensorProto, helper, numpy_helper
 from pdf_pages import figures, sizes
 
 import daqkf
+from daqkf.cli import reporting
 from daqkf.cli.main import main
+from daqkf.compiler.named_models import NamedModel
+from daqkf.support.errors import DaqkfError
 
 RNG = np.random.default_rng(22)
 WEIGHTS = RNG.standard_normal((24, 12)).astype(np.float32)
@@ -166,6 +169,34 @@ def daqkf_report_entries(place: Path) -> Any:
     from daqkf.reports.model import analyse, of_array
 
     return analyse(of_array("w", np.load(place / "w.npy")), level_set("codebook-7"))
+
+
+def test_a_named_model_needs_no_source(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    network = daqkf.compile(place / "net.onnx", calibration={"x": X}, target="tiny", model="minilm")
+    assert isinstance(network, daqkf.CompiledNetwork)
+    network.save(place / "named")
+    batches = [{"x": X[:8]}, {"x": X[8:20]}, {"x": X[20:]}]
+    known = NamedModel(place / "net.onnx", batches)
+    monkeypatch.setattr(reporting, "named_model", lambda name: {"minilm": known}[name])
+    text = page(place, str(place / "named"))
+    assert "on 12 samples of its calibration" in text
+    for error in network.debug(batches[1], place / "net.onnx"):
+        assert f"{error.sqnr:.1f} dB" in text
+
+    def absent(name: str) -> NamedModel:
+        raise DaqkfError(f"{name} is not here")
+
+    monkeypatch.setattr(reporting, "named_model", absent)
+    capsys.readouterr()
+    assert "With --source" in page(place, str(place / "named"))
+    assert capsys.readouterr().err == "accuracy is left out: minilm is not here\n"
+    refused(
+        ["report", str(place / "named"), "--source", "minilm", "-o", str(place / "no.html")],
+        "minilm is not here",
+        capsys,
+    )
 
 
 BAD = {
