@@ -37,8 +37,9 @@ OBJECTIVES_DEFAULT = DEFAULT
 TRIALS, CLOCK, USE = 64, 250e6, 0.8
 """Trials, a clock in Hz, and a share of each resource, where nobody names any."""
 
-_NETWORKS = "wide-banks"
-"""The target of networks where none is given: their programs take turns."""
+_NETWORKS = "wide-banks:memory_bits=256,stream_depth=512"
+"""The target of networks where none is given: their programs take turns, and streams stay in
+external memory, as those of few networks have room in a device."""
 
 
 def explore(
