@@ -171,6 +171,14 @@ def daqkf_report_entries(place: Path) -> Any:
     return analyse(of_array("w", np.load(place / "w.npy")), level_set("codebook-7"))
 
 
+def test_matrices_stand_in_the_order_of_their_kernels(place: Path):
+    read = Read(page(place, str(place / "net")))
+    kernels = daqkf.CompiledNetwork.load(place / "net").selected()
+    table = read.text.partition("Zeros of each matrix")[2]
+    places = [table.index(f"{name}.weights") for name in kernels]
+    assert len(kernels) == 2 and places == sorted(places)
+
+
 def test_a_named_model_needs_no_source(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
@@ -328,20 +336,25 @@ COLOURS = """(() => [...document.querySelectorAll('body, section, .node rect')].
 """What letters stand on."""
 
 
+def shown_well(tab: Tab, shown: Path, width: int, dark: bool) -> None:
+    """A page on a screen: nothing is too wide, over something else, or in the wrong colours."""
+    tab.open(shown, width, dark)
+    assert tab.value(WIDE) == 0
+    assert tab.value(OUTSIDE) == []
+    assert tab.value(OVERLAPS) == []
+    assert all(tab.value(PICTURES))
+    assert (lightness(tab.value(COLOURS)[0]) < 0.3) == dark
+    assert tab.value(SHOWN)
+    assert tab.complaints == []
+
+
 @pytest.mark.parametrize("width", [400, 800, 1400])
 @pytest.mark.parametrize("source", ["layer", "net", "bench.json"])
 def test_a_browser_shows_it(source: str, width: int, place: Path, tab: Tab):
     page(place, str(place / source))
     for dark in (False, True):
-        tab.open(place / "page.html", width, dark)
-        assert tab.value(WIDE) == 0
-        assert tab.value(OUTSIDE) == []
-        assert tab.value(OVERLAPS) == []
-        widths = tab.value(PICTURES)
-        assert all(widths) and bool(widths) == (source != "bench.json")
-        assert (lightness(tab.value(COLOURS)[0]) < 0.3) == dark
-        assert tab.value(SHOWN)
-    assert tab.complaints == []
+        shown_well(tab, place / "page.html", width, dark)
+        assert bool(tab.value(PICTURES)) == (source != "bench.json")
     assert {url.partition(":")[0] for url in tab.requests} <= {"file", "data"}
     assert all(url.startswith(("data:", place.as_uri())) for url in tab.requests)
 
@@ -352,28 +365,58 @@ def lightness(colour: str) -> float:
     return sum(parts) / 765 if opaque else 1.0
 
 
-@pytest.mark.parametrize("source", ["layer", "net", "wide.json"])
-def test_it_is_readable_on_paper(source: str, place: Path, tab: Tab):
-    page(place, str(place / source))
+def printed_well(tab: Tab, shown: Path) -> None:
+    """A page on A4: nothing is too wide, cut in two, dark, or of no use on paper.
+
+    Parts that are folded are looked at, too.
+    """
     # A reader whose screen is dark prints on white paper all the same.
+    unfold = "document.querySelectorAll('details').forEach(one => { one.open = true; })"
     width = round((A4[0] - 2 * MARGIN) / 25.4 * 96)
-    tab.open(place / "page.html", width, dark=True, media="print")
+    tab.open(shown, width, dark=True, media="print")
     for folded in (True, False):
         if not folded:
-            tab.value("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+            tab.value(unfold)
         assert tab.value(WIDE) == 0
         assert tab.value(BEYOND % "svg :not(svg), .skip") == []
         assert tab.value(OVERLAPS) == []
     assert tab.value(SHOWN) == 0
     assert min(map(lightness, tab.value(COLOURS))) > 0.8
-    tab.open(place / "page.html", 800, dark=True, media="")
-    tab.value("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+    tab.open(shown, 800, dark=True, media="")
+    tab.value(unfold)
     pdf = tab.pdf(*A4)
     assert len(sizes(pdf)) > 1 and set(sizes(pdf)) == {A4}
-    shown = figures(pdf)
-    assert len(shown) >= tab.value("document.querySelectorAll('figure').length") > 0
-    assert all(len(pages) == 1 for pages in shown)
+    found = figures(pdf)
+    assert len(found) >= tab.value("document.querySelectorAll('figure').length") > 0
+    assert all(len(pages) == 1 for pages in found)
     assert tab.complaints == []
+
+
+@pytest.mark.parametrize("source", ["layer", "net", "wide.json"])
+def test_it_is_readable_on_paper(source: str, place: Path, tab: Tab):
+    page(place, str(place / source))
+    printed_well(tab, place / "page.html")
+
+
+@pytest.mark.slow
+def test_the_whole_of_minilm(tmp_path: Path, tab: Tab):
+    """A folder that was compiled by the model's name has everything on its page."""
+    folder = tmp_path / "minilm"
+    options = ["--target", "wide-banks", "--levels", "uniform-15", "--jobs", "1"]
+    assert main(["compile", "minilm", *options, "-o", str(folder)]) == 0
+    assert main(["report", str(folder)]) == 0
+    shown = folder / "report.html"
+    read = Read(shown.read_text())
+    kernels = daqkf.CompiledNetwork.load(folder).selected()
+    assert len(kernels) == 18 and all(read.text.count(name) >= 3 for name in kernels)
+    accuracy = read.text.partition("Float against integers")[2].partition("Elements and ports")[0]
+    found = [float(sqnr) for sqnr in re.findall(r"([\d.]+) dB", accuracy)]
+    assert len(found) >= len(kernels) and min(found) > 10 and max(found) > 25
+    assert 1e5 < shown.stat().st_size < 1e6
+    for width in (400, 1400):
+        for dark in (False, True):
+            shown_well(tab, shown, width, dark)
+    printed_well(tab, shown)
 
 
 def test_a_graph_is_printed_whole_and_then_as_before(place: Path, tab: Tab):
