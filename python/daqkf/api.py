@@ -59,6 +59,7 @@ def compile(  # pyright: ignore[reportOverlappingOverload]
     attention_levels: int = ATTENTION_LEVELS,
     max_tokens: int | None = None,
     measure: Measure | None = None,
+    model: str | None = None,
     jobs: int | None = 1,
     scheduler: str | None = None,
     device: str | None = None,

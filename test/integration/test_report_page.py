@@ -182,7 +182,8 @@ def test_matrices_stand_in_the_order_of_their_kernels(place: Path):
 def test_a_named_model_needs_no_source(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    network = daqkf.compile(place / "net.onnx", calibration={"x": X}, target="tiny", model="minilm")
+    options: dict[str, Any] = {"target": "tiny", "model": "minilm"}
+    network = daqkf.compile(place / "net.onnx", calibration={"x": X}, **options)
     assert isinstance(network, daqkf.CompiledNetwork)
     network.save(place / "named")
     batches = [{"x": X[:8]}, {"x": X[8:20]}, {"x": X[20:]}]
