@@ -104,6 +104,12 @@ class Tab:
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
+    def pdf(self, width: int, height: int) -> bytes:
+        """What is printed on paper of a size in mm."""
+        size = {"paperWidth": width / 25.4, "paperHeight": height / 25.4}
+        found = self.call("Page.printToPDF", **size, preferCSSPageSize=True, generateTaggedPDF=True)
+        return b64decode(found["data"])
+
     def screenshot(self, path: Path) -> None:
         """Write a picture of the whole page."""
         found = self.call("Page.captureScreenshot", captureBeyondViewport=True)

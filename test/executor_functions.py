@@ -16,6 +16,7 @@ from xdsl.utils.exceptions import DiagnosticException
 
 from daqkf.exploring.sources import LayerSource, Quantised
 from daqkf.exploring.space import Point
+from daqkf.passes.steps import NOTHING_KEPT, Steps
 
 
 def product(seed: int) -> NDArray[np.float32]:
@@ -64,8 +65,8 @@ class DyingLayer(LayerSource):
     mark: str = ""
 
     @override
-    def quantised(self, point: Point) -> Quantised:
+    def quantised(self, point: Point, steps: Steps = NOTHING_KEPT) -> Quantised:
         if not Path(self.mark).exists():
             Path(self.mark).touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().quantised(point)
+        return super().quantised(point, steps)

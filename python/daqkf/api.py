@@ -59,6 +59,7 @@ def compile(  # pyright: ignore[reportOverlappingOverload]
     attention_levels: int = ATTENTION_LEVELS,
     max_tokens: int | None = None,
     measure: Measure | None = None,
+    model: str | None = None,
     jobs: int | None = 1,
     scheduler: str | None = None,
     device: str | None = None,
@@ -147,7 +148,8 @@ def _compiled(
 
         model = named_model(weights)
         calibration = model.calibration if calibration is None else calibration
-        return _network(model.source, calibration, {"measure": model.measure} | dict(named))
+        own = {"measure": model.measure, "model": weights}
+        return _network(model.source, calibration, own | dict(named))
     if isinstance(weights, str | PathLike):
         path = Path(weights)
         if path.suffix not in LAYER_SUFFIXES or is_network(str(path)):

@@ -22,9 +22,12 @@ from xdsl.dialects.builtin import ModuleOp
 
 import daqkf
 from daqkf.cli.main import main
+from daqkf.compiler import pruning
+from daqkf.compiler.options import NetworkOptions
 from daqkf.exploring import Exploration, search
 from daqkf.exploring.predicting import least, predicted
 from daqkf.hw_targets.device import LABELS, load_device
+from daqkf.support.kept import Kept
 
 RNG = np.random.default_rng(6)
 WEIGHTS = RNG.standard_normal((40, 24)) / 6
@@ -96,6 +99,25 @@ def test_the_front_of_a_network_is_what_a_compilation_makes(target: str):
     # Zeros lose something against the network that has none.
     losses = {one.point.sparsity: one.values["loss"] for one in found.complete}
     assert losses[0.5] > 2 * losses[0.0]
+
+
+def test_levels_share_what_is_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    shares: list[float | None] = []
+    prune = pruning._prune  # pyright: ignore[reportPrivateUsage]
+
+    def counted(network: ModuleOp, samples: Any, options: NetworkOptions, *others: Any) -> None:
+        shares.append(options.sparsity)
+        prune(network, samples, options, *others)
+
+    monkeypatch.setattr(pruning, "_prune", counted)
+    network = two_layers()
+    name = daqkf.compile(network, target="tiny", levels="uniform-7").inputs[0]
+    inputs = [{name: RNG.standard_normal((8, 40)).astype(np.float32)} for _ in range(16)]
+    space: dict[str, Any] = NETWORK_SPACE | {"sparsity": (0.5, 0.7)}
+    found = daqkf.explore(network, inputs, trials=8, steps=Kept(tmp_path), **space)
+    assert found.quantisations == 4 and sorted(map(str, shares)) == ["0.5", "0.7"]
+    assert daqkf.explore(network, inputs, trials=8, **space).trials == found.trials
+    assert len(shares) == 2 + 4
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,13 @@ import onnx
 import pytest
 from chromium import Tab, browser, installed
 from onnx import TensorProto, helper, numpy_helper
+from pdf_pages import figures, sizes
 
 import daqkf
+from daqkf.cli import reporting
 from daqkf.cli.main import main
+from daqkf.compiler.named_models import NamedModel
+from daqkf.support.errors import DaqkfError
 
 RNG = np.random.default_rng(22)
 WEIGHTS = RNG.standard_normal((24, 12)).astype(np.float32)
@@ -77,6 +81,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for sparsity in (0.0, 0.5, 0.7)
     ]
     (place / "bench.json").write_text(json.dumps({"clock_mhz": 250, "rows": rows}))
+    wide = [row | {f"figure_of_many_{n}": n * row["rate"] for n in range(24)} for row in rows]
+    (place / "wide.json").write_text(json.dumps(wide))
     return place
 
 
@@ -163,6 +169,43 @@ def daqkf_report_entries(place: Path) -> Any:
     from daqkf.reports.model import analyse, of_array
 
     return analyse(of_array("w", np.load(place / "w.npy")), level_set("codebook-7"))
+
+
+def test_matrices_stand_in_the_order_of_their_kernels(place: Path):
+    read = Read(page(place, str(place / "net")))
+    kernels = daqkf.CompiledNetwork.load(place / "net").selected()
+    table = read.text.partition("Zeros of each matrix")[2]
+    places = [table.index(f"{name}.weights") for name in kernels]
+    assert len(kernels) == 2 and places == sorted(places)
+
+
+def test_a_named_model_needs_no_source(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    options: dict[str, Any] = {"target": "tiny", "model": "minilm"}
+    network = daqkf.compile(place / "net.onnx", calibration={"x": X}, **options)
+    assert isinstance(network, daqkf.CompiledNetwork)
+    network.save(place / "named")
+    batches = [{"x": X[:8]}, {"x": X[8:20]}, {"x": X[20:]}]
+    known = NamedModel(place / "net.onnx", batches)
+    monkeypatch.setattr(reporting, "named_model", lambda name: {"minilm": known}[name])
+    text = page(place, str(place / "named"))
+    assert "on 12 samples of its calibration" in text
+    for error in network.debug(batches[1], place / "net.onnx"):
+        assert f"{error.sqnr:.1f} dB" in text
+
+    def absent(name: str) -> NamedModel:
+        raise DaqkfError(f"{name} is not here")
+
+    monkeypatch.setattr(reporting, "named_model", absent)
+    capsys.readouterr()
+    assert "With --source" in page(place, str(place / "named"))
+    assert capsys.readouterr().err == "accuracy is left out: minilm is not here\n"
+    refused(
+        ["report", str(place / "named"), "--source", "minilm", "-o", str(place / "no.html")],
+        "minilm is not here",
+        capsys,
+    )
 
 
 BAD = {
@@ -268,33 +311,129 @@ OVERLAPS = """(() => {
 })()"""
 """Texts, nodes, cells and blocks that lie over one another."""
 
-OUTSIDE = """(() => [...document.querySelectorAll('body *')].filter(node => {
-  if (node.closest('svg, .scroll, .skip')) return false;
+BEYOND = """(() => [...document.querySelectorAll('body *')].filter(node => {
+  if (node.closest('%s')) return false;
   const box = node.getBoundingClientRect();
   return box.width && box.right > document.documentElement.clientWidth + 1;
 }).map(node => node.outerHTML.slice(0, 80)))()"""
-"""Elements that reach beyond the right edge."""
+"""Elements that reach beyond the right edge, but for those of a kind."""
+
+OUTSIDE = BEYOND % "svg :not(svg), .scroll, .skip"
 
 PICTURES = """[...document.querySelectorAll('img')].map(one => one.naturalWidth)"""
 WIDE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
+A4, MARGIN = (210, 297), 12
+"""In mm; the margin at each side is that of the page's style."""
 
-@pytest.mark.parametrize("width", [400, 1400])
+SHOWN = """(() => [...document.querySelectorAll('nav, button, .detail')].filter(
+  node => node.getClientRects().length).length)()"""
+"""Controls that can be seen."""
+
+COLOURS = """(() => [...document.querySelectorAll('body, section, .node rect')].map(node => {
+  const style = getComputedStyle(node);
+  return node.matches('rect') ? style.fill : style.backgroundColor;
+}))()"""
+"""What letters stand on."""
+
+
+def shown_well(tab: Tab, shown: Path, width: int, dark: bool) -> None:
+    """A page on a screen: nothing is too wide, over something else, or in the wrong colours."""
+    tab.open(shown, width, dark)
+    assert tab.value(WIDE) == 0
+    assert tab.value(OUTSIDE) == []
+    assert tab.value(OVERLAPS) == []
+    assert all(tab.value(PICTURES))
+    assert (lightness(tab.value(COLOURS)[0]) < 0.3) == dark
+    assert tab.value(SHOWN)
+    assert tab.complaints == []
+
+
+@pytest.mark.parametrize("width", [400, 800, 1400])
 @pytest.mark.parametrize("source", ["layer", "net", "bench.json"])
 def test_a_browser_shows_it(source: str, width: int, place: Path, tab: Tab):
     page(place, str(place / source))
     for dark in (False, True):
-        tab.open(place / "page.html", width, dark)
-        assert tab.value(WIDE) == 0
-        assert tab.value(OUTSIDE) == []
-        assert tab.value(OVERLAPS) == []
-        widths = tab.value(PICTURES)
-        assert all(widths) and bool(widths) == (source != "bench.json")
-        ink = tab.value("getComputedStyle(document.body).backgroundColor")
-        assert (sum(map(int, re.findall(r"\d+", ink))) < 200) == dark
-    assert tab.complaints == []
+        shown_well(tab, place / "page.html", width, dark)
+        assert bool(tab.value(PICTURES)) == (source != "bench.json")
     assert {url.partition(":")[0] for url in tab.requests} <= {"file", "data"}
     assert all(url.startswith(("data:", place.as_uri())) for url in tab.requests)
+
+
+def lightness(colour: str) -> float:
+    """From 0 to 1, of a colour as a browser says it; of what is transparent 1."""
+    *parts, opaque = [*map(float, re.findall(r"[\d.]+", colour)), 1.0][:4]
+    return sum(parts) / 765 if opaque else 1.0
+
+
+def printed_well(tab: Tab, shown: Path) -> None:
+    """A page on A4: nothing is too wide, cut in two, dark, or of no use on paper.
+
+    Parts that are folded are looked at, too.
+    """
+    # A reader whose screen is dark prints on white paper all the same.
+    unfold = "document.querySelectorAll('details').forEach(one => { one.open = true; })"
+    width = round((A4[0] - 2 * MARGIN) / 25.4 * 96)
+    tab.open(shown, width, dark=True, media="print")
+    for folded in (True, False):
+        if not folded:
+            tab.value(unfold)
+        assert tab.value(WIDE) == 0
+        assert tab.value(BEYOND % "svg :not(svg), .skip") == []
+        assert tab.value(OVERLAPS) == []
+    assert tab.value(SHOWN) == 0
+    assert min(map(lightness, tab.value(COLOURS))) > 0.8
+    tab.open(shown, 800, dark=True, media="")
+    tab.value(unfold)
+    pdf = tab.pdf(*A4)
+    assert len(sizes(pdf)) > 1 and set(sizes(pdf)) == {A4}
+    found = figures(pdf)
+    assert len(found) >= tab.value("document.querySelectorAll('figure').length") > 0
+    assert all(len(pages) == 1 for pages in found)
+    assert tab.complaints == []
+
+
+@pytest.mark.parametrize("source", ["layer", "net", "wide.json"])
+def test_it_is_readable_on_paper(source: str, place: Path, tab: Tab):
+    page(place, str(place / source))
+    printed_well(tab, place / "page.html")
+
+
+@pytest.mark.slow
+def test_the_whole_of_minilm(tmp_path: Path, tab: Tab):
+    """A folder that was compiled by the model's name has everything on its page."""
+    folder = tmp_path / "minilm"
+    options = ["--target", "wide-banks", "--levels", "uniform-15", "--jobs", "1"]
+    assert main(["compile", "minilm", *options, "-o", str(folder)]) == 0
+    assert main(["report", str(folder)]) == 0
+    shown = folder / "report.html"
+    read = Read(shown.read_text())
+    kernels = daqkf.CompiledNetwork.load(folder).selected()
+    assert len(kernels) == 18 and all(read.text.count(name) >= 3 for name in kernels)
+    accuracy = read.text.partition("Float against integers")[2].partition("Elements and ports")[0]
+    found = [float(sqnr) for sqnr in re.findall(r"([\d.]+) dB", accuracy)]
+    assert len(found) >= len(kernels) and min(found) > 10 and max(found) > 25
+    assert 1e5 < shown.stat().st_size < 1e6
+    for width in (400, 1400):
+        for dark in (False, True):
+            shown_well(tab, shown, width, dark)
+    printed_well(tab, shown)
+
+
+def test_a_graph_is_printed_whole_and_then_as_before(place: Path, tab: Tab):
+    page(place, str(place / "net"))
+    tab.open(place / "page.html", 800)
+    box = "document.querySelector('svg.zoom').getAttribute('viewBox')"
+    tab.value("document.querySelector('[data-do=in]').click()")
+    seen = tab.value(box)
+    tab.value("""addEventListener('beforeprint', () => {
+      window.printed = document.querySelector('svg.zoom').getAttribute('viewBox');
+    })""")
+    tab.pdf(*A4)
+    size = "document.querySelector('svg.zoom').dataset"
+    whole = [0, 0, float(tab.value(f"{size}.width")), float(tab.value(f"{size}.height"))]
+    assert [float(part) for part in tab.value("window.printed").split()] == whole
+    assert tab.value(box) == seen != tab.value("window.printed")
 
 
 def test_a_graph_moves(place: Path, tab: Tab):
@@ -324,3 +463,12 @@ def test_a_browser_sees_overlaps(tmp_path: Path, tab: Tab):
     )
     tab.open(bad, 400)
     assert tab.value(OVERLAPS) and tab.value(OUTSIDE) and tab.value(PICTURES) == [0]
+
+
+def test_a_browser_sees_pictures_that_are_cut_in_two(tmp_path: Path, tab: Tab):
+    bad = tmp_path / "bad.html"
+    box = "<svg role='img' aria-label='p' width='90' height='90'><circle r='80'/></svg><br>"
+    bad.write_text(f"<figure>{box * 20}</figure><figure>{box}</figure>")
+    pdf = tab.open(bad, 800, media="").pdf(*A4)
+    assert len(sizes(pdf)) == 2
+    assert sorted(map(len, figures(pdf)))[-2:] == [1, 2]

@@ -16,6 +16,8 @@ from daqkf.exploring import Exploration, Point, explore, search
 from daqkf.exploring.front import costs, dominates, front
 from daqkf.exploring.predicting import least
 from daqkf.exploring.sources import LayerSource, Quantisation, Quantised
+from daqkf.exploring.space import Space
+from daqkf.exploring.storage import Ledger
 from daqkf.exploring.trials import COMPLETE, PRUNED, Judge, Trial
 from daqkf.hw_targets.device import LABELS, load_device
 from daqkf.support.errors import DaqkfError
@@ -227,3 +229,13 @@ def test_what_cannot_be_explored_is_said(named: dict[str, Any], message: str, tm
 def test_integers_are_levels_already():
     with pytest.raises(DaqkfError, match="integer weights have their levels already"):
         explore(np.eye(4, dtype=np.int8))
+
+
+@pytest.mark.parametrize("objectives", [("loss",), ("loss", "tokens", "share")])
+def test_designs_are_drawn_while_all_are_given_up(objectives: tuple[str, ...]):
+    ledger = Ledger(Space.of(SPACE), objectives, 0, "")
+    for count in range(20):
+        asked = ledger.ask()
+        assert asked is not None
+        ledger.tell(Trial(*asked, PRUNED, reason="too large"))
+        assert len(ledger.trials) == count + 1

@@ -17,6 +17,7 @@ from daqkf.reports.pages.layout import layout
 from daqkf.reports.pages.networks import LARGE, Operator, sections
 from daqkf.reports.pages.programs import Work
 from daqkf.reports.pages.programs import sections as of_programs
+from daqkf.reports.pages.rendering import breaking
 
 
 @given(st.integers(1, 14), st.lists(st.tuples(st.integers(0, 13), st.integers(0, 13)), max_size=40))
@@ -49,6 +50,11 @@ def test_axes_have_round_numbers():
     assert [number(value) for value in (1_234_567, 12_345, 1234, 0.5, 0)] == [
         *("1.23 M", "12.3 k", "1,234", "0.5", "0")
     ]
+
+
+def test_names_break_at_their_points_and_are_escaped():
+    found = breaking("layer.0.a_b/c < d.")
+    assert found == "layer.<wbr>0.<wbr>a_<wbr>b/<wbr>c &lt; d."
 
 
 @pytest.mark.parametrize(("count", "most"), [(0, 5), (1, 5), (5, 5), (1000, 7)])

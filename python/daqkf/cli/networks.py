@@ -174,6 +174,7 @@ def source_of(
 
     load_target(options.target)  # refuses unknown ones before any work
     model = named_model(options.weights)
+    chosen = replace(chosen, model=options.weights)
     measured = chosen if model.measure is None else replace(chosen, measure=model.measure)
     return model.source, model.calibration if calibration is None else calibration, measured
 

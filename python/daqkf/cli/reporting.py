@@ -4,14 +4,17 @@
 """`daqkf report`: from what the user names to a page, or to a folder of pictures."""
 
 import argparse
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from daqkf.compiler.file_suffixes import MINILM, is_named
 from daqkf.compiler.formats import load_weights
+from daqkf.compiler.named_models import NamedModel, named_model
 from daqkf.passes.files import write_atomically
+from daqkf.passes.nn_product import Inputs
 from daqkf.passes.quantize.samples import load_inputs
 from daqkf.passes.quantize.sparsity import TILE
 from daqkf.reports import model, writing
@@ -109,22 +112,48 @@ def _of_folder(path: Path, options: argparse.Namespace) -> Report:
             raise DaqkfError("--inputs are for networks; a layer is compared by its weights")
         source = load_weights(options.against) if options.against else None
         return replace(compiled.report(source), title=name)
-    source = _network(options.against) if options.against else None
-    return replace(compiled.report(source, _inputs(options.inputs)), title=name)
+    source, inputs, said = _compared(compiled.options.model, options)
+    found = compiled.report(source, inputs)
+    return replace(found, title=name, lead=f"{found.lead}{said}")
 
 
-def _network(source: str) -> Any:
-    """A network's file, or what stands behind a model's name."""
-    if not is_named(source):
-        return source
-    from daqkf.compiler.named_models import named_model
+def _compared(own: str | None, options: argparse.Namespace) -> tuple[Any, Inputs | None, str]:
+    """What a network is compared with, on which inputs, and what is to be said of them.
 
-    return named_model(source).source
+    Args:
+        own: the name of the model that the folder is of, if it has one.
+        options: the command line, which may name others.
+    """
+    inputs = load_inputs(options.inputs) if options.inputs else None
+    if options.against and not is_named(options.against):
+        return options.against, inputs, ""
+    name = options.against or own
+    if name is None or not is_named(name):
+        return None, inputs, ""
+    try:
+        found = named_model(name)
+    except DaqkfError as error:
+        if options.against:
+            raise
+        print(f"accuracy is left out: {error}", file=sys.stderr)
+        return None, inputs, ""
+    batch = _own_inputs(found)
+    if inputs is None and batch is not None:
+        samples = len(next(iter(batch.values())))
+        return found.source, batch, f" Accuracy is that on {samples} samples of its calibration."
+    # Weights of a language model take long to compare, and nobody has asked for that.
+    return found.source if options.against or inputs else None, inputs, ""
 
 
-def _inputs(path: str | None) -> Mapping[str, Any] | None:
-    """The inputs by name that a file has."""
-    return load_inputs(path) if path else None
+def _own_inputs(model: NamedModel) -> Inputs | None:
+    """A batch in the middle of a model's own calibration, which are inputs by name; of a text
+    None."""
+    data = model.calibration
+    if isinstance(data, Mapping):
+        return data
+    if isinstance(data, str) or not isinstance(data, Sequence) or not data:
+        return None
+    return data[len(data) // 2]
 
 
 def _matrices(source: str) -> list[model.Matrix]:

@@ -124,9 +124,16 @@ class CompiledNetwork(LoweredNetwork):
                 *([] if source else [accuracy]),
             ]
 
-        entries = analyse(of_module("network", self.network), level_set("int8"))
+        matrices = sorted(of_module("network", self.network), key=lambda own: self._turn(own.name))
+        entries = analyse(matrices, level_set("int8"))
         lead = f"A network of {len(entries)} matrices in {len(self.kernels)} kernels."
         return Report("network", entries, lead, self.figures, sections)
+
+    def _turn(self, matrix: str) -> int:
+        """Which kernel of those that run has the matrix of this name, which begins with its own."""
+        kernels = self.selected()
+        own = max((name for name in kernels if matrix.startswith(f"{name}.")), key=len, default="")
+        return kernels.index(own) if own else len(kernels)
 
     def _accuracy(self, source: str | Path | ModuleOp | None, inputs: Inputs | None) -> "Section":
         """What a report says of accuracy."""

@@ -27,9 +27,9 @@ _MAGNITUDES = {"uniform": 15, "codebook": 15}
 
 _CUTTING = (
     *("requantize", "fixed", "pre_norms", "scale_rows", "fuse"),
-    *("host_cycles", "products", "max_tokens"),
+    *("host_cycles", "products", "max_tokens", "model"),
 )
-"""Options of networks that say what kernels are made of."""
+"""Options of networks that say what kernels are made of, and of which model."""
 
 TOKENS = 128
 """Of the longest sequence, if nothing says."""
@@ -252,6 +252,8 @@ class NetworkOptions(Options):
             It needs calibration data, and takes memory and time in proportion to the weights. By
             default with calibration data, for networks whose kernels read too much to be pruned
             together.
+        model: the name of the model, if it has one that `named_model` knows. It changes nothing
+            but that a report finds by it what to compare the folder with.
         jobs: processes that compile kernels side by side; None for one on each core, if the network
             is large enough. Everything but the time is the same for any number. A script that asks
             for more than one needs `if __name__ == "__main__":` around what it does.
@@ -278,6 +280,7 @@ class NetworkOptions(Options):
     row_exponents: str = EXPONENTS[0]
     fallback: float | None = None
     sequential: bool | None = None
+    model: str | None = None
     jobs: int | None = 1
     scheduler: str | None = None
 
@@ -300,7 +303,7 @@ class NetworkOptions(Options):
         return _names(self.ranked)
 
     def cutting(self) -> dict[str, Any]:
-        """The options that say what kernels are made of, JSON-able: what a folder keeps of them."""
+        """What a folder keeps of the options, JSON-able: what kernels are made of."""
         found = {name: getattr(self, name) for name in _CUTTING}
         if self.fixed is not None:
             found["fixed"] = {name: np.asarray(one).tolist() for name, one in self.fixed.items()}

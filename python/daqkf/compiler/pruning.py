@@ -162,7 +162,7 @@ def prune(
     if options.sparsity == 0:
         return network
     key = [
-        *("prune", network, samples, options.sparsity, options.distillation, options.loss),
+        *("prune", key_of(network), samples, options.sparsity, options.distillation, options.loss),
         type(options.measure).__qualname__,
     ]
 

@@ -37,8 +37,9 @@ OBJECTIVES_DEFAULT = DEFAULT
 TRIALS, CLOCK, USE = 64, 250e6, 0.8
 """Trials, a clock in Hz, and a share of each resource, where nobody names any."""
 
-_NETWORKS = "wide-banks"
-"""The target of networks where none is given: their programs take turns."""
+_NETWORKS = "wide-banks:memory_bits=256,stream_depth=512"
+"""The target of networks where none is given: their programs take turns, and streams stay in
+external memory, as those of few networks have room in a device."""
 
 
 def explore(
@@ -110,7 +111,9 @@ def explore(
     with open_executor(jobs, scheduler) as executor, _file(path, resume) as begun:
         ledger = Ledger(space, aims, seed, tells, path)
         judge = Judge(found, aims, clock, use)
-        run = _Run(ledger, judge, executor, _Integers(steps, own), trials, timeout, progress)
+        # Workers of a cluster have no folder in common.
+        kept = _Integers(steps, own, steps if scheduler is None else NOTHING_KEPT)
+        run = _Run(ledger, judge, executor, kept, trials, timeout, progress)
         begun.append(ledger)
         interrupted = run.ended_by_interrupt()
         result = Exploration(
@@ -182,6 +185,8 @@ class _Integers:
     steps: Steps
     source: bytes
     """Its digest."""
+    shared: Steps
+    """Where a quantisation keeps steps that others share, such as pruning to a share of zeros."""
 
     def find(self, quality: Point) -> Quantised | None:
         """Those for the options of a design, if they are kept."""
@@ -260,7 +265,7 @@ class _Run:
         if not wanted:
             return
         names = [f"{point.levels}, {point.sparsity:.0%} zeros" for point in wanted]
-        steps = [Quantisation(judge.source, point) for point in wanted]
+        steps = [Quantisation(judge.source, point, self.kept.shared) for point in wanted]
 
         def told(name: str) -> None:
             self.progress(Step("try", count + 1, self.trials, "designs", f"quantise {name}"))

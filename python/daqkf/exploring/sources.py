@@ -37,6 +37,7 @@ from daqkf.lowering.frontends.arrays import as_matrix, import_layer
 from daqkf.passes.nn_product import Inputs
 from daqkf.passes.quantize.accuracy import AllOutputs, Loss, Measure
 from daqkf.passes.quantize.samples import load_inputs
+from daqkf.passes.steps import NOTHING_KEPT, Steps
 from daqkf.support.errors import EXPECTED, DaqkfError, describe
 
 _DRAWN_TOKENS = 256
@@ -82,12 +83,14 @@ class Quantisation:
 
     source: "Source"
     point: Point
+    steps: Steps = NOTHING_KEPT
+    """Where finished steps are kept, and found, by the process that quantises."""
 
 
 def quantised(step: Quantisation) -> Quantised | Refused:
     """The integers for the options of a design; see `Source.quantised`."""
     try:
-        return step.source.quantised(step.point)
+        return step.source.quantised(step.point, step.steps)
     except EXPECTED as error:
         return Refused(describe(error))
 
@@ -106,8 +109,12 @@ class Source(ABC):
         return 1, 1
 
     @abstractmethod
-    def quantised(self, point: Point) -> Quantised:
+    def quantised(self, point: Point, steps: Steps = NOTHING_KEPT) -> Quantised:
         """The integers for the options of a design, and what they lose.
+
+        Args:
+            point: the design.
+            steps: where steps that take long are kept, as other options may share them.
 
         Raises:
             DaqkfError: as `daqkf.compile`.
@@ -145,7 +152,7 @@ class LayerSource(Source):
         return features, outputs
 
     @override
-    def quantised(self, point: Point) -> Quantised:
+    def quantised(self, point: Point, steps: Steps = NOTHING_KEPT) -> Quantised:
         design = compile_layer(self.weights, self._options(point, **point.weights))
         x = self.samples if self.samples is not None else self.calibration
         if x is None:
@@ -192,11 +199,11 @@ class NetworkSource(Source):
     """What accuracy is of; None for all outputs."""
 
     @override
-    def quantised(self, point: Point) -> Quantised:
+    def quantised(self, point: Point, steps: Steps = NOTHING_KEPT) -> Quantised:
         machine = point.machine
         options = NetworkOptions(target=point.target, measure=self.measure, **point.weights)
         network = quantize_network(
-            self.module, options, calibration=self.calibration, machine=machine
+            self.module, options, calibration=self.calibration, machine=machine, steps=steps
         )
         compiled = CompiledNetwork(network, ModuleOp([]), options)
         try:

@@ -131,8 +131,8 @@ class Space:
     """The choices of each parameter; one with a single choice stays as it is.
 
     Args:
-        targets: whose memories, units and steps arrays have; `explore` takes wide-banks for
-            networks where none are given.
+        targets: whose memories, units and steps arrays have; for networks `explore`
+            takes one whose streams stay in external memory, where none are given.
         devices: of `hw_targets.device.device_names()`, on which designs have to fit.
         pes: elements.
         lanes: tokens of a tile.

@@ -9,7 +9,7 @@ that was begun and not told of, since something was killed, is the first one of 
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,15 @@ _STARTUP = 12
 """Designs that are drawn before the sampler learns from them."""
 
 _DRAWS = 1000
+
+
+def _drawn(trials: Sequence[FrozenTrial]) -> int:
+    """How many trials are drawn before the sampler learns, with those that there are.
+
+    It learns from the best tenth, and fails on a tenth that has trials without values in it.
+    """
+    complete = sum(one.state == TrialState.COMPLETE for one in trials)
+    return _STARTUP if 10 * complete >= len(trials) else len(trials) + 1
 
 
 @contextmanager
@@ -142,7 +151,7 @@ class Ledger:
                     self._study.enqueue_trial(self._untried(seen, seed))
                 # What comes next depends on the trials alone, however often a run was interrupted.
                 self._study.sampler = optuna.samplers.TPESampler(
-                    seed=int(seed.generate_state(1)[0]), n_startup_trials=_STARTUP
+                    seed=int(seed.generate_state(1)[0]), n_startup_trials=_drawn(every)
                 )
                 trial = self._study.ask(self._distributions)
                 if _key(trial.params) not in seen:

@@ -79,7 +79,10 @@ for (const svg of document.querySelectorAll("svg.zoom")) {
   });
   const acts = { in: () => zoom(0.7, ...middle()), out: () => zoom(1.4, ...middle()), fit };
   for (const button of figure.querySelectorAll("button")) button.addEventListener("click", acts[button.dataset.do]);
-  addEventListener("beforeprint", fit);
+  // On paper the whole graph is seen, and behind that what was seen before.
+  let before = null;
+  addEventListener("beforeprint", () => { before = { ...view }; fit(); });
+  addEventListener("afterprint", () => { if (before) { Object.assign(view, before); show(); } });
 }
 const unfold = () => {
   const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));

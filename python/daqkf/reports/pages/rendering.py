@@ -8,6 +8,7 @@ their hashes: a text that comes from a file and got past the escaping could do n
 """
 
 import hashlib
+import re
 from base64 import b64encode
 from functools import cache
 from io import BytesIO
@@ -26,6 +27,10 @@ with from_extra("report"):
 
 _HERE = Path(__file__).parent
 _MAP = "cividis"
+_SHORT = 14
+"""Letters of a cell, at most, that stay in one line."""
+
+_PARTS = re.compile(r"(?<=[._/])(?=\w)")
 
 
 def render(page: Page) -> str:
@@ -67,12 +72,18 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"picture": picture, "short": charts.number, "cell": cell}
+    environment.filters |= {
+        "picture": picture,
+        "short": charts.number,
+        "cell": cell,
+        "breaking": breaking,
+    }
     environment.globals |= {
         "plane": charts.plane,
         "bars": charts.bars,
         "spans": charts.spans,
         "layout": layout,
+        "SHORT": _SHORT,
         "WIDTH": charts.WIDTH,
         "HEIGHT": charts.HEIGHT,
         "LEFT": charts.LEFT,
@@ -96,6 +107,11 @@ def cell(value: object) -> str:
     if isinstance(value, Share):
         return value.text
     return str(value)
+
+
+def breaking(name: str) -> Markup:
+    """A name, escaped, whose lines may end behind its points, slashes and underlines."""
+    return Markup("<wbr>").join(_PARTS.split(name))
 
 
 def picture(heat: Heat) -> str:
