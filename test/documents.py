@@ -96,6 +96,9 @@ INSTEAD: Mapping[str, Instead] = {
     "daqkf bench peers --json peers.json --page docs/peers.md": Instead("", _QUARTER),
     "daqkf bench peers --only products --size 16 32 --sparsity 0.5 --resume": Instead("", _MINUTES),
     # docs/drivers.md
+    "daqkf package build/layer --c --inputs inputs.npz --base 0x50000000 -o host": Instead(
+        "", "it needs what docs/networks.md compiles; test_c_network.py makes one and runs it"
+    ),
     "daqkf run build/minilm inputs.npz -o outputs.npz --accelerator "
     "board:uart:/dev/ttyUSB1,csr=csr.csv": Instead("", "it needs a board"),
     # docs/language-models.md

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from test_whole_layer import inputs, there
 from xdsl.dialects.builtin import DYNAMIC_INDEX
 
+from daqkf.cli.main import main
 from daqkf.compiler.compiled_network import CompiledNetwork
 from daqkf.compiler.network import compile_network
 from daqkf.dialects.spaq import LevelSet
-from daqkf.hosts.c_network import c_host, write_c_host
+from daqkf.hosts.c_network import c_host
 from daqkf.runtime import tools
 from daqkf.runtime.live_system import LiveSystem
 from daqkf.studies.minilm.export_onnx import export_minilm
@@ -136,11 +137,13 @@ def example(seed: int = 3) -> dict[str, NDArray[np.float32]]:
 
 def test_the_host_computes_between_kernels(mixed: tuple[CompiledNetwork, Path], tmp_path: Path):
     network, folder = mixed
-    names = write_c_host(folder, tmp_path, base=BASE)
+    output = tmp_path / "host"
+    assert main(["package", str(folder), "--c", "--base", hex(BASE), "-o", str(output)]) == 0
     # The extents of the inputs are those of its types, and nothing depends on what they are.
-    written = {name: (tmp_path / name).read_bytes() for name in names}
-    assert c_host(network, example(), base=BASE) == written
-    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    written = c_host(network, example(), base=BASE)
+    assert {path.name for path in output.iterdir()} == {*written, "package.json"}
+    assert all((output / name).read_bytes() == data for name, data in written.items())
+    tmp_path = output
     build(tmp_path)
     x = example(4)
     assert len(network.kernels) == 2

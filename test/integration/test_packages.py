@@ -41,6 +41,7 @@ from daqkf.packaging.quartus import quartus_package
 from daqkf.packaging.system import Protocol, System
 from daqkf.packaging.vivado import vivado_package
 from daqkf.runtime import tools
+from daqkf.synthesis.running import run_yosys
 
 TINY = load_target("tiny").machine
 MACHINES = {
@@ -594,6 +595,27 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, s
     return code, said.out, said.err
 
 
+def test_a_soc_for_a_board_is_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((16, 8))
+    layer = daqkf.compile(rng.standard_normal((8, 8)), calibration=x, target="ulx3s")
+    layer.save(tmp_path / "layer")
+    code, out, _ = told(capsys, tmp_path / "layer", "--board", "ulx3s-85f", "-o", tmp_path / "soc")
+    assert code == 0 and "make load" in out
+    script = (tmp_path / "soc" / "soc.ys").read_text()
+    reading, _ = script.split("synth_ecp5")
+    # It reads the cells of an ECP5, and checks that each module is there.
+    check = "synth_ecp5 -top daqkf_soc -run begin:coarse"
+    run_yosys([*reading.splitlines(), check], tmp_path / "soc")
+    dry = ["make", "-n", "load"]
+    steps = subprocess.run(
+        dry, cwd=tmp_path / "soc", capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert [step.split()[0] for step in steps] == [
+        *("yosys", "nextpnr-ecp5", "ecppack", "openFPGALoader")
+    ]
+
+
 def test_the_command_writes_a_package(
     design: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -666,7 +688,11 @@ def test_a_package_replaces_its_own_files_alone(
     ("arguments", "message"),
     [
         (("--vivado", "kv261"), "unknown BOARD 'kv261' for --vivado (known: "),
-        (("--core", "--clock", "100"), "--clock is for a board"),
+        (("--c",), "--c is for networks, not for a layer"),
+        (("--board", "ulx3s-85f"), "compile for a target that has queue = true"),
+        (("--board", "orangecrab-25f"), "unknown BOARD 'orangecrab-25f' for --board (known: "),
+        (("--vivado", "kv260", "--base", "0x1000"), "--base is for --c, not for --vivado"),
+        (("--core", "--clock", "100"), "--clock is for --board or --vivado or --quartus, not"),
         (("--vivado", "kv260", "--clock", "1e3"), "makes clocks of 6.25 to 775 MHz for the array"),
     ],
 )

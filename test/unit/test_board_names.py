@@ -100,7 +100,7 @@ def test_the_command_line_tells_bad_boards(capsys: pytest.CaptureFixture[str], t
     assert error.count("\n") == 1
     with pytest.raises(SystemExit):
         main([*running, "gpu"])
-    message = "unknown accelerator 'gpu' (known: fast, rtl, queue, board:NAME)"
+    message = "unknown accelerator 'gpu' (known: fast, rtl, queue, soc, board:NAME)"
     assert message in capsys.readouterr().err
     assert not (tmp_path / "y.npz").exists()
 

@@ -16,7 +16,8 @@ import pytest
 from daqkf.boards import jobs
 from daqkf.boards.bitstream import _timing
 from daqkf.boards.litex_log import litex
-from daqkf.boards.soc import LOADERS, SMALL, SocSources, board_soc, simulated_soc
+from daqkf.boards.names import LOADERS
+from daqkf.boards.soc import SMALL, SocSources, board_soc, simulated_soc
 from daqkf.hw_targets import load_target
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.hw_targets.descriptors import QueuedJob

@@ -5,6 +5,7 @@
 
 import csv
 import json
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from functools import partial
 from io import StringIO
@@ -218,15 +219,15 @@ def test_the_command_writes_all_files_and_goes_on(
         name, share = argument
         return rows[share].baseline if name == BASELINE else rows[share].ours
 
-    def converge(_: None) -> Convergence:
+    def ablate(_: str) -> Sequence[Ablated]:
         if broken:
-            raise DaqkfError("no convergence")
-        return results.convergence
+            raise DaqkfError("no ablation")
+        return results.ablations
 
     for what in ("prepare", "equal logic", "fill"):
         monkeypatch.setitem(command._WORK, what, partial(measured, what))  # pyright: ignore
-    monkeypatch.setitem(command._WORK, "ablate", lambda name: results.ablations)  # pyright: ignore
-    monkeypatch.setitem(command._WORK, "converge", converge)  # pyright: ignore
+    monkeypatch.setitem(command._WORK, "ablate", ablate)  # pyright: ignore
+    monkeypatch.setitem(command._WORK, "converge", lambda _: results.convergence)  # pyright: ignore
     monkeypatch.setattr(command, "_has_smollm2", lambda: False)
     monkeypatch.setenv("DAQKF_CACHE", str(tmp_path / "cache"))
 
@@ -240,7 +241,7 @@ def test_the_command_writes_all_files_and_goes_on(
             resume=True,
         )
 
-    with pytest.raises(DaqkfError, match="no convergence"):
+    with pytest.raises(DaqkfError, match="no ablation"):
         run()
     assert not (tmp_path / "paper").exists()
     assert len(done) == 3 + 3 + 6

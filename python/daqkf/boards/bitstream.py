@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from daqkf.boards.soc import CLOCK, LOADERS, TOP, SocSources, board_soc
+from daqkf.boards.names import LOADERS
+from daqkf.boards.soc import CLOCK, TOP, SocSources, board_soc
 from daqkf.compiler.rtl_files import system_files
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.passes.progress import Progress, silent
@@ -86,7 +87,7 @@ def make_bitstream(
 
     Args:
         config: of the engine's array, which has a queue.
-        board: one of `soc.LOADERS`.
+        board: one of `names.LOADERS`.
         clock: of the SoC, in Hz.
         seeds: of placements, which are tried one after another until one meets the clock.
         progress: told of each step.

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from daqkf.boards import jobs
-from daqkf.boards.soc import FIRMWARE
+from daqkf.boards.names import FIRMWARE
 from daqkf.dialects.errors import from_extra, missing
 from daqkf.drivers.c_library import c_library
 from daqkf.runtime.tools import ToolNotFoundError

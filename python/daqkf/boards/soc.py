@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from daqkf.boards.litex_log import litex
+from daqkf.boards.names import LOADERS
 from daqkf.dialects.errors import from_extra
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.support.errors import DaqkfError
@@ -19,23 +20,8 @@ from daqkf.synthesis.devices import PLATFORMS
 
 TOP = "daqkf_soc"
 
-FIRMWARE = Path(__file__).with_name("firmware")
-"""Its sources, in C and assembler."""
-
 CLOCK = 50e6
 """Hz: of a SoC whose clock is not named."""
-
-LOADERS = {
-    "colorlight-i5": "colorlight-i5",
-    "colorlight-i9": "colorlight-i9",
-    "ecpix5-45f": "ecpix5",
-    "ecpix5-85f": "ecpix5",
-    "ulx3s-12f": "ulx3s",
-    "ulx3s-25f": "ulx3s",
-    "ulx3s-45f": "ulx3s",
-    "ulx3s-85f": "ulx3s",
-}
-"""The boards that there are SoCs for, and what openFPGALoader calls them."""
 
 SMALL, CACHED = "minimal", "standard"
 """LiteX's variants of VexRiscv: without a multiplier and caches, and with them."""
@@ -96,7 +82,7 @@ def board_soc(
     The UART also is a way for a host to registers and memory (`daqkf.board`).
 
     Args:
-        board: one of `LOADERS`.
+        board: one of `names.LOADERS`.
         config: of the engine's array.
         clock: of all of it, in Hz.
         cpu: LiteX's variant of VexRiscv.

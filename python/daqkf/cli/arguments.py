@@ -7,7 +7,7 @@ import argparse
 import os
 
 from daqkf.cli.bench_arguments import add_bench
-from daqkf.cli.common_arguments import DISTILLATION, Commands, add_resume, clock
+from daqkf.cli.common_arguments import DISTILLATION, Commands, add_resume, address, clock
 from daqkf.cli.compile_arguments import add_compile
 from daqkf.cli.completion import SHELLS, TOOLS
 from daqkf.cli.explore_arguments import add_explore
@@ -90,7 +90,7 @@ def _add_run(commands: Commands) -> None:
     )
     runner.add_argument(
         "--base",
-        type=_address,
+        type=address,
         default=0,
         metavar="ADDRESS",
         help="from which on memory is the queues' (default: 0)",
@@ -104,16 +104,6 @@ def _accelerator(text: str) -> str:
         known = ", ".join((*ACCELERATORS, f"{BOARD}NAME"))
         raise argparse.ArgumentTypeError(f"unknown accelerator {text!r} (known: {known})")
     return text
-
-
-def _address(text: str) -> int:
-    """An address, in any base that Python's literals have."""
-    try:
-        return int(text, 0)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"an address is a number like 0x40000000, not {text!r}"
-        ) from None
 
 
 def _add_external_memory(parser: argparse.ArgumentParser) -> None:

@@ -31,6 +31,16 @@ def clock(text: str) -> float:
     return found
 
 
+def address(text: str) -> int:
+    """An address, in any base that Python's literals have."""
+    try:
+        return int(text, 0)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"an address is a number like 0x40000000, not {text!r}"
+        ) from None
+
+
 def add_resume(parser: argparse.ArgumentParser, what: str = "") -> None:
     """`--resume`; `what` is said before what it does."""
     parser.add_argument(

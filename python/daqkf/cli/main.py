@@ -257,7 +257,7 @@ def _package(options: argparse.Namespace) -> int:
     from daqkf.cli.packaging import check_choice, package_folder
 
     check_choice(options)
-    check_inputs(options.folder)
+    check_inputs(options.folder, options.inputs)
     check_output_folder(options.output)
     return package_folder(options)
 

@@ -6,7 +6,7 @@
 import argparse
 from pathlib import Path
 
-from daqkf.packaging.choosing import PURPOSES, check, package
+from daqkf.packaging.choosing import PURPOSES, Asked, check, package
 
 
 def check_choice(options: argparse.Namespace) -> None:
@@ -15,7 +15,8 @@ def check_choice(options: argparse.Namespace) -> None:
     Raises:
         DaqkfError: as `package`.
     """
-    check(*chosen(options), options.clock)
+    given = ("clock", "inputs", "base")
+    check(*chosen(options), [name for name in given if getattr(options, name) is not None])
 
 
 def package_folder(options: argparse.Namespace) -> int:
@@ -23,6 +24,7 @@ def package_folder(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from daqkf.compiler.saved import load
+    from daqkf.passes.quantize.samples import load_inputs
     from daqkf.support.console import showing
 
     purpose, choice = chosen(options)
@@ -31,7 +33,9 @@ def package_folder(options: argparse.Namespace) -> int:
     with showing(Console(stderr=True), "read") as progress:
         compiled = load(folder)
         progress("make the RTL")
-        found = package(compiled, purpose, choice, clock=options.clock)
+        inputs = None if options.inputs is None else load_inputs(options.inputs)
+        asked = Asked(options.clock, inputs, options.base)
+        found = package(compiled, purpose, choice, asked)
         found.write(output)
     print(f"{output}: {len(found.files)} files for {found.what}")
     for note in found.notes:

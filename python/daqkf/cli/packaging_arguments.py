@@ -5,7 +5,7 @@
 
 import argparse
 
-from daqkf.cli.common_arguments import Commands, clock
+from daqkf.cli.common_arguments import Commands, address, clock
 from daqkf.packaging.choosing import PURPOSES, Purpose
 
 
@@ -23,6 +23,18 @@ def add_package(commands: Commands) -> None:
         type=clock,
         metavar="MHZ",
         help="of the array on a board (default: the board's, see docs/packages.md)",
+    )
+    packager.add_argument(
+        "--inputs",
+        metavar="FILE",
+        help="--c: arrays by name in .npz, of the extents that the host is for, if the network "
+        "leaves some open",
+    )
+    packager.add_argument(
+        "--base",
+        type=address,
+        metavar="ADDRESS",
+        help="--c: from which on memory is the array's (default: 0)",
     )
     packager.add_argument(
         "-o", "--output", help="folder (default: beside the other, named after both)"

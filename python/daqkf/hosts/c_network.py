@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,7 +29,6 @@ from daqkf.hosts.operations import KINDS, Value, as_number, declared, statement
 from daqkf.hw_targets.image_format import fingerprint
 from daqkf.hw_targets.streams import ALIGNMENT
 from daqkf.lowering.image.queue_memory import QueueMemory
-from daqkf.passes.files import write_atomically
 from daqkf.support.errors import DaqkfError, describe, printable
 
 DATA = "network.bin"
@@ -234,25 +232,6 @@ def c_host(
         "Makefile": _MAKEFILE,
     }
     return {name: text.encode() for name, text in texts.items()} | {DATA: bytes(data)}
-
-
-def write_c_host(
-    folder: Path,
-    output: Path,
-    inputs: Mapping[str, ArrayLike] | None = None,
-    *,
-    base: int = 0,
-) -> list[str]:
-    """Write a host in C for a compiled folder; the names of its files.
-
-    Raises:
-        DaqkfError: as `c_host`, or the folder has no network.
-        OSError: a file cannot be written.
-    """
-    files = c_host(CompiledNetwork.load(folder), inputs, base=base)
-    for name, data in files.items():
-        write_atomically(output / name, data)
-    return sorted(files)
 
 
 def _parameters(writer: _Writer, network: CompiledNetwork, outputs: list[Value]) -> list[str]:

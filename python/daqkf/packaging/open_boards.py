@@ -4,7 +4,8 @@
 """A SoC for a board whose tools are open: yosys, nextpnr, Project Trellis and openFPGALoader."""
 
 from daqkf.boards.bitstream import PACKING, PLACING, netlist_commands
-from daqkf.boards.soc import CLOCK, FIRMWARE, LOADERS, TOP, board_soc
+from daqkf.boards.names import FIRMWARE, LOADERS
+from daqkf.boards.soc import CLOCK, TOP, board_soc
 from daqkf.compiler.rtl_files import system_files
 from daqkf.hw_targets.config import ArrayConfig
 from daqkf.packaging.package import Package, check_clock
@@ -19,7 +20,7 @@ def board_package(config: ArrayConfig, board: str, clock: float | None, contents
 
     Args:
         config: of the array, which has a queue.
-        board: one of `boards.soc.LOADERS`.
+        board: one of `boards.names.LOADERS`.
         clock: of the SoC, in MHz; None for the usual one.
         contents: what the array is of, in a line.
 
