@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import driver_bench
 import numpy as np
 import pytest
 
@@ -91,6 +92,7 @@ def test_a_wrong_result_is_found():
     assert f"wrong result at {queue.base + at:#x}" in done.console
 
 
+@pytest.mark.slow
 def test_programs_for_another_array_are_refused():
     queue, content = played()
     other = replace(design().config, parameter_depth=2 * design().config.parameter_depth)
@@ -99,6 +101,7 @@ def test_programs_for_another_array_are_refused():
     assert "the circuit is not the one that the programs are for" in done.console
 
 
+@pytest.mark.slow
 def test_a_soc_that_does_not_end_is_given_up():
     with pytest.raises(SimulationError, match="nothing has ended the simulation within 1000 cycl"):
         run(bytes(8192), limit=1000)
@@ -150,6 +153,24 @@ def test_the_command_runs_a_layer_in_a_soc(tmp_path: Path, capsys: pytest.Captur
     assert np.array_equal(np.load(paths[2]), design().reference(activations()))
     assert main(["simulate", *paths[:2], "-o", paths[2], "--soc", "--stalls", "0.5"]) == 1
     assert "--stalls is not for --soc" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_command_runs_a_network_in_a_soc(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    network, inputs = driver_bench.network(), driver_bench.inputs()
+    network.save(tmp_path / "network")
+    np.savez(tmp_path / "x.npz", **inputs)
+    paths = [str(tmp_path / name) for name in ("network", "x.npz", "y.npz")]
+    running = ["run", *paths[:2], "-o", paths[2], "--accelerator", "soc"]
+    assert main([*running, "--check"]) == 0
+    printed = capsys.readouterr().out
+    assert "bytes of results as expected" in printed
+    assert "of what the memory could give" in printed
+    (expected,) = network.run(inputs).values()
+    (found,) = np.load(paths[2]).values()
+    assert np.array_equal(found, expected)
+    assert main([*running, "--external-memory", "ddr3-800"]) == 1
+    assert "--external-memory is for --accelerator rtl or queue" in capsys.readouterr().err
 
 
 @pytest.mark.slow

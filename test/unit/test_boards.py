@@ -125,6 +125,13 @@ def test_a_simulated_soc_differs_by_its_memory_alone():
     assert differ == {name for name in one.data if re.match(r"daqkf_soc_mem(_\d)?\.init", name)}
 
 
+def test_jobs_have_to_fit_into_the_memory():
+    with pytest.raises(
+        DaqkfError, match=r"take 33,554,436 bytes, and the SDRAM of the SoC has 33,"
+    ):
+        simulated_soc(CONFIG, bytes((1 << 25) + 4))
+
+
 def test_an_array_needs_a_queue():
     with pytest.raises(DaqkfError, match="compile for a target that has queue = true"):
         simulated_soc(replace(CONFIG, queue=False), b"")

@@ -6,9 +6,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from daqkf.boards.engine import add_engine
 from daqkf.dialects.errors import from_extra
 from daqkf.hw_targets.config import ArrayConfig
+from daqkf.support.errors import DaqkfError
 
 with from_extra("board"):
     import litedram.modules
@@ -20,9 +23,6 @@ with from_extra("board"):
     from litex.soc.integration.soc_core import SoCCore
     from litex.soc.interconnect.csr import CSRStorage
     from migen import Signal
-
-CLOCK = 50e6
-"""Hz: of the ULX3S' SDRAM, as LiteX's target for this board has it."""
 
 _SDRAM, _BITS = "MT48LC16M16", 16
 
@@ -59,6 +59,10 @@ class SimulatedSoC(SoCCore):
         rom: the words of the firmware.
         content: what the SDRAM has from the start on.
         cpu: LiteX's variant of VexRiscv.
+        clock: in Hz, which the timing of the SDRAM is of.
+
+    Raises:
+        DaqkfError: the SDRAM is too small for the content, or as `add_engine`.
     """
 
     def __init__(
@@ -67,12 +71,20 @@ class SimulatedSoC(SoCCore):
         rom: Sequence[int],
         content: bytes,
         cpu: str,
+        clock: float,
     ):
+        module = getattr(litedram.modules, _SDRAM)(clock, "1:1")
+        size = module.geom_settings
+        most = _BITS // 8 << size.bankbits + size.rowbits + size.colbits
+        if len(content) > most:
+            raise DaqkfError(
+                f"the jobs take {len(content):,} bytes, and the SDRAM of the SoC has {most:,}"
+            )
         platform = SimPlatform("SIM", list(_PINS))
         self.crg = CRG(platform.request("sys_clk"))
         super().__init__(
             platform,
-            CLOCK,
+            clock,
             cpu_type="vexriscv",
             cpu_variant=cpu,
             integrated_rom_size=0x8000,
@@ -82,15 +94,8 @@ class SimulatedSoC(SoCCore):
             ident="",
             timer_uptime=False,
         )
-        module = getattr(litedram.modules, _SDRAM)(CLOCK, "1:1")
-        words = memory_words(content)
-        self.sdrphy = SDRAMPHYModel(module, data_width=_BITS, clk_freq=CLOCK, init=words)
+        words = np.frombuffer(content + bytes(-len(content) % 4), "<u4").tolist()
+        self.sdrphy = SDRAMPHYModel(module, data_width=_BITS, clk_freq=clock, init=words)
         self.add_sdram("sdram", phy=self.sdrphy, module=module, l2_cache_size=0)
         add_engine(self, config)
         self.finish = _Finish(platform.request("finish"))
-
-
-def memory_words(content: bytes) -> list[int]:
-    """The content as the words of 32 bits that LiteDRAM's model of a memory begins with."""
-    whole = content + bytes(-len(content) % 4)
-    return [int.from_bytes(whole[at : at + 4], "little") for at in range(0, len(whole), 4)]

@@ -65,13 +65,13 @@ def simulated_soc(config: ArrayConfig, memory: bytes, cpu: str = CACHED) -> SocS
         cpu: LiteX's variant of VexRiscv.
 
     Raises:
-        DaqkfError: the array has no queue, its port does not go with the memory, or a package of
-            the extra `board` is missing.
+        DaqkfError: the array has no queue, its port does not go with the memory, this is too
+            small, or a package of the extra `board` is missing.
     """
     with litex():
         from daqkf.boards.simulated import SimulatedSoC
 
-        return _sources(lambda rom: SimulatedSoC(config, rom, memory, cpu))
+        return _sources(lambda rom: SimulatedSoC(config, rom, memory, cpu, CLOCK))
 
 
 def board_soc(
@@ -146,11 +146,12 @@ def _sources(make: Callable[[Sequence[int]], Any]) -> SocSources:
                 (folder / path).write_text(text, encoding="utf-8")
         else:
             soc.build(build_dir=name, build_name=TOP, run=False)
-        cores = [Path(path) for path, *_ in soc.platform.sources]
-        verilog = {path.name: path.read_text(encoding="utf-8") for path in cores if path.is_file()}
         main = (folder / f"{TOP}.v").read_text(encoding="utf-8")
         main = _HEADER + _TREE.sub("", main[main.index(f"module {TOP}") :])
-        verilog = {name: text for name, text in verilog.items() if name != f"{TOP}.v"}
+        cores = [Path(path) for path, *_ in soc.platform.sources if Path(path).is_file()]
+        verilog = {
+            path.name: path.read_text(encoding="utf-8") for path in cores if path.stem != TOP
+        }
         pins = folder / f"{TOP}.lpf"
         return SocSources(
             verilog={**verilog, f"{TOP}.v": _DATES.sub("", main)},
