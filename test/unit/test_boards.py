@@ -117,6 +117,7 @@ def test_a_soc_of_a_board_is_always_the_same(board: str):
     assert len(np.unique(rom)) > 500
 
 
+@pytest.mark.slow
 def test_a_simulated_soc_differs_by_its_memory_alone():
     one, other = (simulated_soc(CONFIG, memory, SMALL) for memory in (bytes(9000), b"\1" * 9000))
     assert one.verilog == other.verilog
@@ -142,6 +143,7 @@ def test_a_port_has_to_go_with_the_memory():
         simulated_soc(replace(CONFIG, memory_bits=256), b"")
 
 
+@pytest.mark.slow
 def test_a_memory_of_ddr3_is_trained():
     soc = made("ecpix5-85f", 128)
     assert "SDRAM_PHY_READ_LEVELING_CAPABLE" in soc.headers["generated/sdram_phy.h"]
