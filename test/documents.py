@@ -83,6 +83,14 @@ INSTEAD: Mapping[str, Instead] = {
     "daqkf simulate build/ulx3s/uniform-15 build/ulx3s/x.npy -o y.npy --soc": Instead(
         "", "it takes minutes; test_soc.py runs layers in a SoC"
     ),
+    "daqkf plan minilm --sparsity 0.5 --levels uniform-15 --target "
+    "ulx3s:items=2,activation_depth=512,partial_depth=512 --device ecp5-85k --memory sdr16-50 "
+    "--clock 50 --tokens 4096": Instead("", "it needs MiniLM, which takes minutes to compile"),
+    "daqkf compile minilm --sparsity 0.5 --levels uniform-15 -o build/minilm-ulx3s --target "
+    "ulx3s:items=2,pes=4,lanes=32,activation_depth=512,partial_depth=512": Instead("", _MINUTES),
+    "daqkf synth build/minilm-ulx3s --board ulx3s-85f --bitstream build/minilm-ulx3s.bit": (
+        Instead("", _QUARTER)
+    ),
     # docs/packages.md
     "vivado -mode batch -source layer-kv260/build.tcl": Instead("", _VIVADO),
     "vivado -mode batch -source layer-kv260/build.tcl -tclargs project": Instead("", _VIVADO),
