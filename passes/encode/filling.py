@@ -44,8 +44,8 @@ def fill(
 ) -> Items:
     """The items of levels [K, N] in words of so many, some weights as two.
 
-    For words of `shared_words`, with steps of 1, 2, 4 … 2^max_shift levels. With an `order` [N], the
-    items' columns are in this order; so what costs were counted for is not solved again.
+    For words of `shared_words`, with steps of 1, 2, 4 … 2^max_shift levels. With an `order` [N],
+    the items' columns are in it, so that what costs were counted for is not solved again.
     """
     moves = _solved(levels, items, max_shift).moves
     if order is not None:
