@@ -7,7 +7,7 @@
 // RUN: not daqkf-translate --import-npz %t.txt 2>&1 | filecheck %s --check-prefix=NPZ
 // RUN: not daqkf-translate %s --to c-header 2>&1 | filecheck %s --check-prefix=HEADER
 
-// TO: daqkf-translate: say what to translate to: --to {verilog,split-verilog,program,listing,mlir,c-header,python-constants,register-table}
+// TO: daqkf-translate: say what to translate to: --to {verilog,split-verilog,program,listing,mlir,c-header,python-constants,register-table,c-driver}
 // CIRCUIT: daqkf-translate: the module has no hw.module; run lower-rpea-to-hw first
 // PROGRAM: daqkf-translate: expected one rpea.program in the module, not 0
 // FOLDER: daqkf-translate: --to split-verilog needs a folder: -o FOLDER
