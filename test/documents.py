@@ -101,7 +101,7 @@ INSTEAD: Mapping[str, Instead] = {
     "vivado -mode batch -source layer-kv260/build.tcl -tclargs project": Instead("", _VIVADO),
     "quartus_sh -t nano/build.tcl": Instead("", "it needs Quartus"),
     "fusesoc --cores-root layer-core run --target=lint daqkf:ip:daqkf_system:1.0": Instead(
-        "", "FuseSoC is for developers; test_packages.py runs it"
+        "", "FuseSoC is for developers; test_fusesoc.py runs it"
     ),
     # docs/paper.md
     "daqkf bench paper -o docs": Instead("", _HOURS),

@@ -12,11 +12,12 @@ have is in `IPS`.
 
 import re
 import shlex
-import tkinter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tcl_stub import TclStub
 
 
 class QuartusError(Exception):
@@ -155,36 +156,12 @@ EXPORTED = {"reference.clk_in": {"clk": ("input", 1)}, "hps.memory": _DDR3}
 """The ports of what a system exports."""
 
 
-class _Interpreter:
-    """An interpreter with the methods `do_…` as commands."""
+class _Interpreter(TclStub):
+    """A tool of Quartus."""
 
     def __init__(self) -> None:
-        self.error: Exception | None = None
-        self.tcl = tkinter.Tcl()
+        super().__init__(QuartusError)
         self.tcl.eval("package provide qsys 16.0")
-        for name in dir(self):
-            if name.startswith("do_"):
-                self.tcl.createcommand(name.removeprefix("do_"), self._command(name))
-
-    def _command(self, name: str) -> Callable[..., Any]:
-        method = getattr(self, name)
-
-        def run(*arguments: Any) -> Any:
-            try:
-                return method(*map(str, arguments))
-            except Exception as error:
-                self.error = self.error or error
-                raise
-
-        return run
-
-    def source(self, script: Path) -> None:
-        try:
-            self.tcl.call("source", str(script))
-        except tkinter.TclError as error:
-            if self.error is not None:
-                raise self.error from None
-            raise QuartusError(str(error)) from None
 
 
 def _known(what: str, name: str, there: bool) -> None:
@@ -334,7 +311,6 @@ class Quartus(_Interpreter):
     def __init__(self, script: Path, slack: float = 0.1):
         super().__init__()
         self.folder, self.slack = script.parent, slack
-        self.done: list[str] = []
         self.system: System | None = None
         self.top: dict[str, tuple[str, int]] = {}
         here = Path.cwd()

@@ -12,12 +12,13 @@ is read from its `component.xml`.
 """
 
 import re
-import tkinter
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tcl_stub import TclStub
 
 SPIRIT = "{http://www.spiritconsortium.org/XMLSchema/SPIRIT/1685-2009}"
 
@@ -503,10 +504,11 @@ def module_of(source: str) -> tuple[str, Ip]:
     return name, Ip("", {"WIDTH": "1"}, build)
 
 
-class Vivado:
+class Vivado(TclStub):
     """An interpreter with Vivado's commands."""
 
     def __init__(self, board_files: Sequence[str] = (), slack: float = 0.1):
+        super().__init__(VivadoError)
         self.board_files, self.slack = board_files, slack
         self.parts: list[str] = []
         self.catalogue: dict[str, Ip] = {
@@ -524,36 +526,7 @@ class Vivado:
         self.excluded: set[tuple[str, str]] = set()
         self.files: list[str] = []
         self.properties: dict[tuple[str, str], str] = {}
-        self.done: list[str] = []
         self.design = ""
-        self.error: Exception | None = None
-        self.tcl = tkinter.Tcl()
-        for name in dir(self):
-            if name.startswith("do_"):
-                self.tcl.createcommand(name.removeprefix("do_"), self._command(name))
-
-    def _command(self, name: str) -> Callable[..., Any]:
-        method = getattr(self, name)
-
-        def run(*arguments: Any) -> Any:
-            self.done.append(name.removeprefix("do_"))
-            try:
-                return method(*map(str, arguments))
-            except Exception as error:
-                self.error = self.error or error
-                raise
-
-        return run
-
-    def source(self, script: Path, *arguments: str) -> None:
-        """Run a script as `vivado -source` does."""
-        self.tcl.call("set", "argv", arguments)
-        try:
-            self.tcl.call("source", str(script))
-        except tkinter.TclError as error:
-            if self.error is not None:
-                raise self.error from None  # Tcl has no message of it
-            raise VivadoError(str(error)) from None
 
     # What there is.
 

@@ -22,7 +22,7 @@ from daqkf.drivers.simulated import SimulatedBus
 from daqkf.lowering.image.queue_memory import Queue
 from daqkf.runtime.live_system import LiveSystem
 
-TARGET = """description = "a queue and little memory"
+SMALL = """description = "a queue and little memory"
 
 [machine]
 pes = 2
@@ -63,7 +63,7 @@ def network() -> CompiledNetwork:
     for features, outputs in pairwise(WIDTHS):
         weights = (rng.standard_normal((features, outputs)) / 4).astype(np.float32)
         value = b.layer(value, weights, None, "relu")
-    (target := Path(FOLDER.name, "small.toml")).write_text(TARGET)
+    (target := Path(FOLDER.name, "small.toml")).write_text(SMALL)
     found = compile_network(
         b.module(value),
         calibration=inputs(),

@@ -96,7 +96,7 @@ def test_a_kernel_that_is_several_programs_is_told(tmp_path: Path):
 
 
 TARGET = (
-    driver_bench.TARGET.replace("lanes = 4", "lanes = 8")
+    driver_bench.SMALL.replace("lanes = 4", "lanes = 8")
     .replace("result_depth = 32", "result_depth = 64\nwide_results = true")
     .replace("activation_depth = 32", "activation_depth = 64")
 )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from driver_bench import SMALL
 from nn_networks import Builder, results
 from numpy.typing import NDArray
 from test_whole_layer import FEATURES, compiled, compiled_for, encoder, inputs, there
@@ -270,25 +271,6 @@ def test_a_queue_that_is_overrun_is_noticed(system: SimulatedSystem):
     more = f"write {doorbell.address:x} {tail:x}"
     found = host.run(system, [*host.ring, "wait 40", more, *host.look, *host.reset])
     assert found == (QueueError.OVERRUN, 1, 0)
-
-
-SMALL = """description = "a queue and little memory"
-
-[machine]
-pes = 2
-lanes = 4
-post_lanes = 2
-max_shift = 0
-activation_depth = 32
-stream_depth = 16
-parameter_depth = 128
-result_depth = 32
-partial_depth = 64
-items = 4
-banks = 2
-memory_bits = 64
-queue = true
-"""
 
 
 @pytest.mark.slow
